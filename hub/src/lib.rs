@@ -1,1 +1,3 @@
-//! Placeholder.
+//! The hub: store, steward, sessions, directory source, admin API.
+
+pub mod ports;
