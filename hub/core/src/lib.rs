@@ -1,1 +1,12 @@
-//! Placeholder.
+//! The hub's decisions, pure: planner, deletion and its budget, sessions, status index, enrolment rules.
+
+pub mod change;
+pub mod enrolment;
+pub mod fleet;
+pub mod hold;
+pub mod index;
+pub mod planner;
+pub mod records;
+pub mod resources;
+pub mod selector;
+pub mod steward;

@@ -1,0 +1,253 @@
+//! Lookups in a fleet.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use starling_model::{ClusterId, Digest, ResourceName, Uid};
+
+use super::{AssignmentInput, ClusterInput, Fleet};
+use crate::records::{
+    AssignmentRecord, ClusterRecord, ClusterStage, DeletedRecord, InputRecord, ProposalRecord, RevisionRecord,
+    SpentRecord, TokenRecord, TombstoneRecord,
+};
+use crate::resources::{Addon, AddonAssignment, InputKey, Kind, PLATFORM_NAMESPACE, Resource, Workspace};
+
+impl Fleet {
+    /// Returns a resource.
+    #[must_use]
+    pub fn input(&self, key: &InputKey) -> Option<&Arc<InputRecord>> {
+        self.inputs.get(key)
+    }
+
+    /// Returns every resource, by kind, namespace and name.
+    pub fn inputs(&self) -> impl Iterator<Item = &Arc<InputRecord>> {
+        self.inputs.values()
+    }
+
+    /// Returns the resources of a kind, by namespace and name.
+    pub fn inputs_of(&self, kind: Kind) -> impl Iterator<Item = &Arc<InputRecord>> {
+        let first = InputKey::new(kind, "", "");
+        self.inputs.range(first..).take_while(move |(key, _)| key.kind == kind).map(|(_, record)| record)
+    }
+
+    /// Returns the resources of a kind in a namespace, by name.
+    pub fn inputs_in<'a>(&'a self, kind: Kind, namespace: &'a str) -> impl Iterator<Item = &'a Arc<InputRecord>> {
+        let first = InputKey::new(kind, namespace, "");
+        self.inputs
+            .range(first..)
+            .take_while(move |(key, _)| key.kind == kind && key.namespace == namespace)
+            .map(|(_, record)| record)
+    }
+
+    /// Returns a Workspace.
+    #[must_use]
+    pub fn workspace(&self, name: &str) -> Option<&Workspace> {
+        match &self.input(&InputKey::new(Kind::Workspace, "", name))?.resource {
+            Resource::Workspace(workspace) => Some(workspace),
+            Resource::ManagedCluster(_)
+            | Resource::Addon(_)
+            | Resource::AddonAssignment(_)
+            | Resource::Tombstone(_) => None,
+        }
+    }
+
+    /// Returns an Addon.
+    #[must_use]
+    pub fn addon(&self, name: &ResourceName) -> Option<&Addon> {
+        match &self.input(&InputKey::new(Kind::Addon, name.namespace.clone(), name.name.clone()))?.resource {
+            Resource::Addon(addon) => Some(addon),
+            Resource::Workspace(_)
+            | Resource::ManagedCluster(_)
+            | Resource::AddonAssignment(_)
+            | Resource::Tombstone(_) => None,
+        }
+    }
+
+    /// Returns the ManagedCluster of an identity: of several documents that claim it the one that is not missing, then
+    /// the oldest, then the first by name.
+    #[must_use]
+    pub fn cluster(&self, id: ClusterId) -> Option<ClusterInput> {
+        let keys = self.claims.get(&id)?;
+        let record = keys
+            .iter()
+            .filter_map(|key| {
+                self.inputs.get(key).map(|record| ((record.missing.is_some(), record.since, key), record))
+            })
+            .min_by(|(order, _), (other, _)| order.cmp(other))
+            .map(|(_, record)| record)?;
+        Some(ClusterInput { id, record: Arc::clone(record) })
+    }
+
+    /// Returns every managed cluster once, by identity.
+    pub fn managed_clusters(&self) -> impl Iterator<Item = ClusterInput> {
+        self.claims.range(..).filter_map(|(id, _)| self.cluster(*id))
+    }
+
+    /// Returns the ManagedCluster documents that claim an identity.
+    pub fn claims(&self, id: ClusterId) -> impl Iterator<Item = &InputKey> {
+        self.claims.get(&id).into_iter().flat_map(|keys| keys.iter())
+    }
+
+    /// Returns the identity of the ManagedCluster of a name.
+    #[must_use]
+    pub fn cluster_named(&self, namespace: &str, name: &str) -> Option<ClusterInput> {
+        let record = self.input(&InputKey::new(Kind::ManagedCluster, namespace, name))?;
+        let Resource::ManagedCluster(cluster) = &record.resource else { return None };
+        Some(ClusterInput { id: cluster.id(&self.name), record: Arc::clone(record) })
+    }
+
+    /// Returns the assignments that may reach clusters of a workspace: the platform's and its own.
+    pub fn assignments_reaching<'a>(&'a self, workspace: &'a str) -> impl Iterator<Item = AssignmentInput> + 'a {
+        let own = (workspace != PLATFORM_NAMESPACE).then_some(workspace);
+        let namespaces = std::iter::once(PLATFORM_NAMESPACE).chain(own);
+        namespaces
+            .flat_map(|namespace| self.inputs_in(Kind::AddonAssignment, namespace))
+            .filter_map(|record| self.assignment_of(record))
+    }
+
+    /// Returns the assignments whose selector matches a cluster, oldest first.
+    #[must_use]
+    pub fn assignments_for(&self, cluster: &ClusterInput) -> Vec<AssignmentInput> {
+        let document = cluster.document();
+        let labels = &document.metadata.labels;
+        let mut selected: Vec<AssignmentInput> = self
+            .assignments_reaching(&document.metadata.namespace)
+            .filter(|assignment| assignment.document().spec.cluster_selector.matches(labels))
+            .collect();
+        selected.sort_by_key(|assignment| (assignment.record.created, assignment.record.uid));
+        selected
+    }
+
+    /// Returns an assignment by name.
+    #[must_use]
+    pub fn assignment_named(&self, namespace: &str, name: &str) -> Option<AssignmentInput> {
+        self.assignment_of(self.input(&InputKey::new(Kind::AddonAssignment, namespace, name))?)
+    }
+
+    /// Returns every assignment with its document, by namespace and name.
+    pub fn assignments(&self) -> impl Iterator<Item = AssignmentInput> {
+        self.inputs_of(Kind::AddonAssignment).filter_map(|record| self.assignment_of(record))
+    }
+
+    fn assignment_of(&self, input: &Arc<InputRecord>) -> Option<AssignmentInput> {
+        let record = self.assignments.get(&input.uid)?;
+        Some(AssignmentInput { input: Arc::clone(input), record: Arc::clone(record) })
+    }
+
+    /// Returns what became of an assignment.
+    #[must_use]
+    pub fn assignment(&self, uid: Uid) -> Option<&Arc<AssignmentRecord>> {
+        self.assignments.get(&uid)
+    }
+
+    /// Returns the clusters that an assignment selects now; none that is being detached.
+    #[must_use]
+    pub fn selected(&self, assignment: &AddonAssignment) -> BTreeSet<ClusterId> {
+        self.managed_clusters()
+            .filter(|cluster| cluster.is_selected_by(assignment) && self.is_attached(cluster.id))
+            .map(|cluster| cluster.id)
+            .collect()
+    }
+
+    /// Tells whether a cluster is not being detached.
+    #[must_use]
+    pub fn is_attached(&self, id: ClusterId) -> bool {
+        self.clusters.get(&id).is_none_or(|record| record.stage == ClusterStage::Attached)
+    }
+
+    /// Returns a revision.
+    #[must_use]
+    pub fn revision(&self, digest: &Digest) -> Option<&Arc<RevisionRecord>> {
+        self.revisions.get(digest)
+    }
+
+    /// Returns every revision.
+    pub fn revisions(&self) -> impl Iterator<Item = &Arc<RevisionRecord>> {
+        self.revisions.values()
+    }
+
+    /// Returns every tombstone, by id.
+    pub fn tombstones(&self) -> impl Iterator<Item = &Arc<TombstoneRecord>> {
+        self.tombstones.values()
+    }
+
+    /// Returns a tombstone.
+    #[must_use]
+    pub fn tombstone(&self, id: Uid) -> Option<&Arc<TombstoneRecord>> {
+        self.tombstones.get(&id)
+    }
+
+    /// Returns the tombstones that reach a cluster of a workspace and are of the present era, by id.
+    #[must_use]
+    pub fn tombstones_for(&self, cluster: ClusterId, workspace: &str) -> Vec<&Arc<TombstoneRecord>> {
+        let general = [PLATFORM_NAMESPACE, workspace].map(|namespace| self.general.get(&namespace.to_owned()));
+        let ids: BTreeSet<Uid> = general
+            .into_iter()
+            .chain([self.listed.get(&cluster)])
+            .flatten()
+            .flat_map(|ids| ids.iter().copied())
+            .collect();
+        ids.iter().filter_map(|id| self.tombstones.get(id)).filter(|record| !self.is_suspended(record)).collect()
+    }
+
+    /// Tells whether a tombstone waits for approval because it was minted in an older era.
+    #[must_use]
+    pub fn is_suspended(&self, tombstone: &TombstoneRecord) -> bool {
+        self.era.as_ref().is_none_or(|record| tombstone.minted.0 < record.era.number)
+    }
+
+    /// Returns every proposal, by id.
+    pub fn proposals(&self) -> impl Iterator<Item = &Arc<ProposalRecord>> {
+        self.proposals.values()
+    }
+
+    /// Returns a proposal.
+    #[must_use]
+    pub fn proposal(&self, id: Uid) -> Option<&Arc<ProposalRecord>> {
+        self.proposals.get(&id)
+    }
+
+    /// Returns the budget's ledger.
+    pub fn spent(&self) -> impl Iterator<Item = &Arc<SpentRecord>> {
+        self.spent.values()
+    }
+
+    /// Returns the identity of a cluster that joined.
+    #[must_use]
+    pub fn identity(&self, id: ClusterId) -> Option<&Arc<ClusterRecord>> {
+        self.clusters.get(&id)
+    }
+
+    /// Returns the identity of every cluster that ever joined.
+    pub fn identities(&self) -> impl Iterator<Item = &Arc<ClusterRecord>> {
+        self.clusters.values()
+    }
+
+    /// Returns a join token's record.
+    #[must_use]
+    pub fn token(&self, hash: &Digest) -> Option<&Arc<TokenRecord>> {
+        self.tokens.get(hash)
+    }
+
+    /// Returns every join token's record.
+    pub fn tokens(&self) -> impl Iterator<Item = &Arc<TokenRecord>> {
+        self.tokens.values()
+    }
+
+    /// Returns the memory of a deleted resource whose document is still there.
+    #[must_use]
+    pub fn deleted(&self, key: &InputKey) -> Option<&Arc<DeletedRecord>> {
+        self.deleted.get(key)
+    }
+
+    /// Returns every deleted resource whose document is still there.
+    pub fn all_deleted(&self) -> impl Iterator<Item = &Arc<DeletedRecord>> {
+        self.deleted.values()
+    }
+
+    /// Returns how many resources there are.
+    #[must_use]
+    pub fn input_count(&self) -> usize {
+        self.inputs.len()
+    }
+}

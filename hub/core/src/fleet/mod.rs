@@ -1,0 +1,237 @@
+//! The fleet at one position: everything the store holds, and what plans look up in it.
+//!
+//! Owns applying changes and the indexes over the records. Does not own deciding what changes (the steward does) nor
+//! what a cluster should have (the planner does). A clone is cheap, so that readers keep the one they began with.
+
+mod lookup;
+mod problems;
+mod shared_map;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use starling_model::{ClusterId, Digest, Position, ResourceName, Uid};
+
+use crate::change::Change;
+use crate::records::{
+    AssignmentRecord, ClusterRecord, DeletedRecord, EraRecord, InputRecord, ProposalRecord, RevisionRecord,
+    SpentRecord, TokenRecord, TombstoneRecord, TombstoneScope,
+};
+use crate::resources::{AddonAssignment, InputKey, ManagedCluster, PLATFORM_NAMESPACE, Resource};
+
+pub use problems::Problem;
+use shared_map::SharedMap;
+
+/// Everything the store holds, at one position.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fleet {
+    name: Arc<str>,
+    position: Position,
+    era: Option<EraRecord>,
+    inputs: SharedMap<InputKey, InputRecord>,
+    deleted: SharedMap<InputKey, DeletedRecord>,
+    assignments: SharedMap<Uid, AssignmentRecord>,
+    revisions: SharedMap<Digest, RevisionRecord>,
+    tombstones: SharedMap<Uid, TombstoneRecord>,
+    proposals: SharedMap<Uid, ProposalRecord>,
+    spent: SharedMap<Uid, SpentRecord>,
+    clusters: SharedMap<ClusterId, ClusterRecord>,
+    tokens: SharedMap<Digest, TokenRecord>,
+    /// The ManagedCluster documents that name a cluster; more than one is a problem.
+    claims: SharedMap<ClusterId, BTreeSet<InputKey>>,
+    /// The tombstones that list a cluster.
+    listed: SharedMap<ClusterId, BTreeSet<Uid>>,
+    /// The tombstones for all clusters of a namespace.
+    general: SharedMap<String, BTreeSet<Uid>>,
+}
+
+/// A ManagedCluster as the fleet has it.
+#[derive(Clone, Debug)]
+pub struct ClusterInput {
+    /// The cluster's identity.
+    pub id: ClusterId,
+    /// The record; its resource is a ManagedCluster.
+    pub record: Arc<InputRecord>,
+}
+
+/// An AddonAssignment as the fleet has it.
+#[derive(Clone, Debug)]
+pub struct AssignmentInput {
+    /// The record of its document; its resource is an AddonAssignment.
+    pub input: Arc<InputRecord>,
+    /// What became of it.
+    pub record: Arc<AssignmentRecord>,
+}
+
+impl Fleet {
+    /// Makes the fleet of an empty store.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        Self {
+            name: name.into(),
+            position: Position(0),
+            era: None,
+            inputs: SharedMap::default(),
+            deleted: SharedMap::default(),
+            assignments: SharedMap::default(),
+            revisions: SharedMap::default(),
+            tombstones: SharedMap::default(),
+            proposals: SharedMap::default(),
+            spent: SharedMap::default(),
+            clusters: SharedMap::default(),
+            tokens: SharedMap::default(),
+            claims: SharedMap::default(),
+            listed: SharedMap::default(),
+            general: SharedMap::default(),
+        }
+    }
+
+    /// Returns the fleet's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the position of the newest changes.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    /// Sets the position that the applied changes have reached.
+    pub fn set_position(&mut self, position: Position) {
+        self.position = position;
+    }
+
+    /// Returns the store's era; `None` for an empty store.
+    #[must_use]
+    pub fn era(&self) -> Option<&EraRecord> {
+        self.era.as_ref()
+    }
+
+    /// Applies one change; changes of one decision are applied in order.
+    pub fn apply(&mut self, change: &Change) {
+        match change {
+            Change::PutInput(record) => self.put_input(record),
+            Change::DeleteInput(key) => self.delete_input(key),
+            Change::PutDeleted(record) => drop(self.deleted.insert(record.key.clone(), record.clone())),
+            Change::DeleteDeleted(key) => drop(self.deleted.remove(key)),
+            Change::PutAssignment(record) => drop(self.assignments.insert(record.uid, record.clone())),
+            Change::DeleteAssignment(uid) => drop(self.assignments.remove(uid)),
+            Change::PutRevision(record) => drop(self.revisions.insert(record.digest, record.clone())),
+            Change::DeleteRevision(digest) => drop(self.revisions.remove(digest)),
+            Change::PutTombstone(record) => self.put_tombstone(record),
+            Change::DeleteTombstone(id) => self.delete_tombstone(*id),
+            Change::PutProposal(record) => drop(self.proposals.insert(record.id, record.clone())),
+            Change::DeleteProposal(id) => drop(self.proposals.remove(id)),
+            Change::PutSpent(record) => drop(self.spent.insert(record.id, record.clone())),
+            Change::DeleteSpent(id) => drop(self.spent.remove(id)),
+            Change::PutCluster(record) => drop(self.clusters.insert(record.id, record.clone())),
+            Change::DeleteCluster(id) => drop(self.clusters.remove(id)),
+            Change::PutToken(record) => drop(self.tokens.insert(record.hash, record.clone())),
+            Change::DeleteToken(hash) => drop(self.tokens.remove(hash)),
+            Change::PutEra(record) => self.era = Some(record.clone()),
+        }
+    }
+
+    fn put_input(&mut self, record: &InputRecord) {
+        let key = record.resource.key();
+        self.delete_input(&key);
+        if let Resource::ManagedCluster(cluster) = &record.resource {
+            self.claims.update(cluster.id(&self.name), |keys| {
+                keys.insert(key.clone());
+            });
+        }
+        self.inputs.insert(key, record.clone());
+    }
+
+    fn delete_input(&mut self, key: &InputKey) {
+        let Some(record) = self.inputs.remove(key) else { return };
+        if let Resource::ManagedCluster(cluster) = &record.resource {
+            remove_from(&mut self.claims, cluster.id(&self.name), key);
+        }
+    }
+
+    fn put_tombstone(&mut self, record: &TombstoneRecord) {
+        self.delete_tombstone(record.id);
+        match &record.scope {
+            TombstoneScope::All => {
+                self.general.update(record.name.namespace.clone(), |ids| {
+                    ids.insert(record.id);
+                });
+            }
+            TombstoneScope::Clusters(clusters) => {
+                for cluster in &clusters.0 {
+                    self.listed.update(*cluster, |ids| {
+                        ids.insert(record.id);
+                    });
+                }
+            }
+        }
+        self.tombstones.insert(record.id, record.clone());
+    }
+
+    fn delete_tombstone(&mut self, id: Uid) {
+        let Some(record) = self.tombstones.remove(&id) else { return };
+        match &record.scope {
+            TombstoneScope::All => remove_from(&mut self.general, record.name.namespace.clone(), &id),
+            TombstoneScope::Clusters(clusters) => {
+                for cluster in &clusters.0 {
+                    remove_from(&mut self.listed, *cluster, &id);
+                }
+            }
+        }
+    }
+}
+
+impl ClusterInput {
+    /// Returns the document.
+    ///
+    /// # Panics
+    /// Never: the fleet makes this of ManagedCluster records alone.
+    #[must_use]
+    pub fn document(&self) -> &ManagedCluster {
+        let Resource::ManagedCluster(document) = &self.record.resource else {
+            unreachable!("a cluster's record is a ManagedCluster")
+        };
+        document
+    }
+
+    /// Returns the cluster's name.
+    #[must_use]
+    pub fn name(&self) -> ResourceName {
+        self.record.resource.key().resource_name()
+    }
+
+    /// Tells whether an assignment's namespace and selector reach the cluster.
+    #[must_use]
+    pub fn is_selected_by(&self, assignment: &AddonAssignment) -> bool {
+        let metadata = &self.document().metadata;
+        let namespace = &assignment.metadata.namespace;
+        (namespace == PLATFORM_NAMESPACE || *namespace == metadata.namespace)
+            && assignment.spec.cluster_selector.matches(&metadata.labels)
+    }
+}
+
+impl AssignmentInput {
+    /// Returns the document.
+    ///
+    /// # Panics
+    /// Never: the fleet makes this of AddonAssignment records alone.
+    #[must_use]
+    pub fn document(&self) -> &AddonAssignment {
+        let Resource::AddonAssignment(document) = &self.input.resource else {
+            unreachable!("an assignment's record is an AddonAssignment")
+        };
+        document
+    }
+}
+
+fn remove_from<K: Ord + Clone, T: Ord + Clone>(map: &mut SharedMap<K, BTreeSet<T>>, key: K, member: &T) {
+    map.update(key.clone(), |members| {
+        members.remove(member);
+    });
+    if map.get(&key).is_some_and(|members| members.is_empty()) {
+        map.remove(&key);
+    }
+}

@@ -1,0 +1,134 @@
+//! What is wrong with the fleet's resources, computed from the fleet alone.
+
+use starling_model::BlockedReason;
+
+use super::Fleet;
+use crate::records::InputRecord;
+use crate::resources::{InputKey, Kind, PLATFORM_NAMESPACE, Resource};
+
+/// Something that is wrong with a resource.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Problem {
+    /// Which resource.
+    pub key: InputKey,
+    /// What is wrong.
+    pub message: String,
+    /// What to do next.
+    pub next: String,
+}
+
+impl Problem {
+    pub(crate) fn new(key: InputKey, message: impl Into<String>, next: impl Into<String>) -> Self {
+        Self { key, message: message.into(), next: next.into() }
+    }
+}
+
+impl Fleet {
+    /// Returns what is wrong with the resources, by kind, namespace and name.
+    #[must_use]
+    pub fn problems(&self) -> Vec<Problem> {
+        let mut problems: Vec<Problem> = Vec::new();
+        for record in self.inputs() {
+            problems.extend(missing(record));
+            problems.extend(self.without_workspace(record));
+            match &record.resource {
+                Resource::ManagedCluster(_) => problems.extend(self.second_name(record)),
+                Resource::AddonAssignment(_) => problems.extend(self.blocked(record)),
+                Resource::Tombstone(_) => problems.extend(self.unknown_uid(record)),
+                Resource::Workspace(_) | Resource::Addon(_) => {}
+            }
+        }
+        problems.extend(self.all_deleted().map(|record| {
+            Problem::new(
+                record.key.clone(),
+                format!("it was deleted, and its document is still in {}", record.file),
+                format!("remove the document from {}", record.file),
+            )
+        }));
+        problems.sort();
+        problems
+    }
+
+    /// Returns what is wrong with one resource.
+    #[must_use]
+    pub fn problems_of(&self, key: &InputKey) -> Vec<Problem> {
+        self.problems().into_iter().filter(|problem| problem.key == *key).collect()
+    }
+
+    fn without_workspace(&self, record: &InputRecord) -> Option<Problem> {
+        let namespace = record.resource.namespace();
+        let needs_one = !namespace.is_empty() && namespace != PLATFORM_NAMESPACE;
+        (needs_one && self.workspace(namespace).is_none()).then(|| {
+            Problem::new(
+                record.resource.key(),
+                format!("workspace {namespace} does not exist"),
+                format!("write a Workspace document named {namespace}, or correct metadata.namespace"),
+            )
+        })
+    }
+
+    fn second_name(&self, record: &InputRecord) -> Option<Problem> {
+        let Resource::ManagedCluster(cluster) = &record.resource else { return None };
+        let id = cluster.id(self.name());
+        let key = record.resource.key();
+        let first = self.cluster(id)?.record.resource.key();
+        (first != key).then(|| {
+            Problem::new(
+                key.clone(),
+                format!("cluster {id} is already managed as {}", first.qualified()),
+                format!("remove one of the two documents, or give {} an id of its own", key.qualified()),
+            )
+        })
+    }
+
+    fn blocked(&self, record: &InputRecord) -> Option<Problem> {
+        let reason = self.assignment(record.uid)?.blocked.as_ref()?;
+        let next = match reason {
+            BlockedReason::AddonNotFound(addon) => {
+                format!("write an Addon document for {addon}, or correct spec.addon")
+            }
+            BlockedReason::VersionNotFound(_) => "choose a version from `starling get addons -o wide`".to_owned(),
+            BlockedReason::NotPermitted(_) => {
+                format!("use an addon of this workspace or of {PLATFORM_NAMESPACE}")
+            }
+            BlockedReason::KubernetesOutOfRange(_)
+            | BlockedReason::KubernetesUnknown
+            | BlockedReason::NameCollision(_)
+            | BlockedReason::Invalid(_) => "correct the document".to_owned(),
+        };
+        Some(Problem::new(record.resource.key(), reason.to_string(), next))
+    }
+
+    fn unknown_uid(&self, record: &InputRecord) -> Option<Problem> {
+        let Resource::Tombstone(tombstone) = &record.resource else { return None };
+        (!record.judged).then(|| {
+            Problem::new(
+                record.resource.key(),
+                format!(
+                    "{} {} has never had the UID {}",
+                    tombstone.spec.kind.word(),
+                    tombstone.spec.name,
+                    tombstone.spec.uid
+                ),
+                "take the UID that `starling delete` prints".to_owned(),
+            )
+        })
+    }
+}
+
+fn missing(record: &InputRecord) -> Option<Problem> {
+    record.missing?;
+    let key = record.resource.key();
+    let settle = match key.kind {
+        Kind::ManagedCluster => format!("starling detach cluster {} --workspace {}", key.name, key.namespace),
+        Kind::Workspace => format!("starling delete workspace {}", key.name),
+        Kind::Addon | Kind::AddonAssignment | Kind::Tombstone => {
+            format!("starling delete {} {}", key.kind.word(), key.qualified())
+        }
+    };
+    Some(Problem::new(
+        key,
+        format!("source missing: its document is no longer in {}; nothing changes because of that", record.file),
+        format!("restore the document, or run `{settle}`"),
+    ))
+}

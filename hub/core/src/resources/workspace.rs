@@ -1,0 +1,24 @@
+//! The Workspace's specification.
+
+use serde::{Deserialize, Serialize};
+use starling_model::labels::DEFAULT_ADDON_NAMESPACE;
+
+/// What a workspace's addons are confined to on each managed cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct WorkspaceSpec {
+    /// The namespace that holds the Flux objects of the workspace's addons.
+    pub namespace: String,
+    /// The ServiceAccount that Flux acts as; absent leaves that to Flux.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service_account_name: Option<String>,
+    /// For people.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub description: String,
+}
+
+impl Default for WorkspaceSpec {
+    fn default() -> Self {
+        Self { namespace: DEFAULT_ADDON_NAMESPACE.to_owned(), service_account_name: None, description: String::new() }
+    }
+}

@@ -1,0 +1,388 @@
+//! The steward's decisions: for a request and the fleet at a position, what to write and what to answer.
+//!
+//! Owns the requests and their rules. Does not own committing a decision, the directory's files, or certificates: the
+//! shell does these, in the order that each request documents. A decision is a value; nothing here performs it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use starling_model::{ClusterId, Digest, Era, ErrorCode, Fence, InstallKey, Millis, Position, ResourceName, Uid};
+
+use crate::change::Change;
+use crate::enrolment::{CredentialRefusal, JoinToken};
+use crate::fleet::{Fleet, Problem};
+use crate::resources::{InputKey, Kind, Resource};
+
+/// What somebody asks the steward.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Request {
+    /// Begins era 1 of a fleet that has neither a store nor a mark.
+    Begin,
+    /// Copies what the directory holds now.
+    SyncInputs(SyncInputs),
+    /// Tells what applying these documents would do; writes nothing. The shell then writes the files and syncs.
+    CheckResources(Vec<Resource>),
+    /// Makes a ManagedCluster (harmless when repeated) and a join token. The shell writes the file after the commit.
+    Adopt(Adopt),
+    /// Lets an agent in by its token. The shell issues the certificate after the commit.
+    Join(Join),
+    /// Accepts another key of a known cluster. The shell issues the certificate after the commit.
+    Renew(Renew),
+    /// Records what a session showed that the store does not know yet; see [`crate::enrolment::admit`].
+    SeeCluster(SeeCluster),
+    /// Begins a detachment, or ends it without the agent's word.
+    Detach(Detach),
+    /// The agent let go of everything.
+    DetachAcknowledged(ClusterId),
+    /// Tells what deleting would remove, or deletes when the count is approved. The shell edits the file after the commit.
+    Delete(Delete),
+    /// Approves a proposal.
+    Approve(Approve),
+    /// Begins a new era after a loss of the store.
+    Recover(Recover),
+}
+
+/// Everything that the directory holds now.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SyncInputs {
+    /// The files, by path relative to the directory. A file that is not listed is not there.
+    pub files: BTreeMap<String, SourceFile>,
+}
+
+/// What was read from one file.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SourceFile {
+    /// The documents that could be read, in order, each with the number of its first line.
+    pub documents: Vec<(u64, Resource)>,
+    /// Set if the file, or a document in it, could not be read: then nothing that came from it counts as gone.
+    pub unreadable: bool,
+}
+
+/// The adoption of a cluster.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Adopt {
+    /// The workspace.
+    pub workspace: String,
+    /// The cluster's name.
+    pub name: String,
+    /// Its labels; when the cluster is there already they must be these or empty.
+    pub labels: BTreeMap<String, String>,
+    /// When the token ends.
+    pub expires: Millis,
+    /// The file that the shell writes the document to, relative to the directory.
+    pub file: String,
+}
+
+/// The first request of an agent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Join {
+    /// The token as it was shown.
+    pub token: JoinToken,
+    /// SHA-256 of the public key of the signing request, whose signature the shell has verified.
+    pub key: Digest,
+    /// UID of the cluster's kube-system namespace; empty where there is none.
+    pub fingerprint: String,
+}
+
+/// The renewal of a certificate.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Renew {
+    /// The cluster that the present certificate names, which is ours, valid or expired.
+    pub cluster: ClusterId,
+    /// SHA-256 of the present public key, of which the caller proved possession.
+    pub proven_key: Digest,
+    /// SHA-256 of the public key of the signing request, whose signature the shell has verified.
+    pub new_key: Digest,
+    /// Whether the present certificate has expired.
+    pub expired: bool,
+}
+
+/// What a session showed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SeeCluster {
+    /// The cluster that the valid certificate names.
+    pub cluster: ClusterId,
+    /// SHA-256 of its public key.
+    pub key: Digest,
+    /// UID of the cluster's kube-system namespace; empty where there is none.
+    pub fingerprint: String,
+}
+
+/// The detachment of a cluster.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Detach {
+    /// The workspace.
+    pub workspace: String,
+    /// The cluster's name.
+    pub name: String,
+    /// Ends it without the agent's word.
+    pub forget: bool,
+}
+
+/// A deletion.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Delete {
+    /// What is deleted.
+    pub key: InputKey,
+    /// The number of installs that the caller was shown; `None` asks for the count alone.
+    pub approved_count: Option<u64>,
+}
+
+/// The approval of a proposal.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Approve {
+    /// Which proposal.
+    pub proposal: Uid,
+    /// The number of installs that the caller was shown.
+    pub count: u64,
+}
+
+/// The recovery of a lost or restored store.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recover {
+    /// The fleet's name, as a confirmation.
+    pub fleet: String,
+    /// The mark beside the store, if there is one: era and reserved position.
+    pub mark: Option<(Era, Position)>,
+    /// The newest genuine fence that an agent has shown.
+    pub shown: Option<Fence>,
+}
+
+/// What a decision may use besides the fleet and the request.
+pub struct Context<'a> {
+    /// Wall time.
+    pub now: Millis,
+    /// Who asks, for the audit: an administrator's name, a cluster's identity, `directory`.
+    pub actor: String,
+    /// The position that the decision's transaction will take.
+    pub position: Position,
+    /// Random bytes.
+    pub entropy: &'a mut dyn Entropy,
+    /// What clusters say they hold.
+    pub heard: &'a dyn Heard,
+}
+
+/// A source of random bytes.
+pub trait Entropy {
+    /// Fills a buffer with bytes that nobody can foresee.
+    fn fill(&mut self, bytes: &mut [u8]);
+}
+
+/// What clusters said they hold.
+pub trait Heard {
+    /// Returns the installs that a cluster holds, each with its assignment; `None` if it was not heard in this era.
+    fn installs(&self, cluster: &ClusterId) -> Option<BTreeSet<(InstallKey, Uid)>>;
+}
+
+/// What to write, and what to answer once that is committed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision {
+    /// The changes, applied in order in one transaction; none means that nothing is to be committed.
+    pub changes: Vec<Change>,
+    /// The position of the transaction: the context's, or a greater one after a recovery.
+    pub position: Position,
+    /// The answer.
+    pub answer: Answer,
+    /// Who changed what, for the audit record.
+    pub audit: Vec<AuditEntry>,
+}
+
+/// One line of the audit record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditEntry {
+    /// Who.
+    pub actor: String,
+    /// What was done, such as `tombstone-minted`.
+    pub action: &'static str,
+    /// To what.
+    pub subject: String,
+    /// Details for people.
+    pub detail: String,
+}
+
+/// The answer to a request.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// To [`Request::Begin`].
+    Begun,
+    /// To [`Request::SyncInputs`].
+    Synced(Synced),
+    /// To [`Request::CheckResources`]: what applying would do to each.
+    Checked(Vec<Checked>),
+    /// To [`Request::Adopt`].
+    Adopted(Adopted),
+    /// To [`Request::Join`] and [`Request::Renew`].
+    Admitted {
+        /// The cluster that the certificate is to name.
+        cluster: ClusterId,
+        /// The cluster's name.
+        name: ResourceName,
+    },
+    /// To [`Request::SeeCluster`].
+    Seen,
+    /// To [`Request::Detach`] and [`Request::DetachAcknowledged`].
+    Detached {
+        /// How far it is.
+        stage: DetachStage,
+        /// The document that the shell is to remove from its file; `None` if there is none.
+        remove: Option<(String, InputKey)>,
+    },
+    /// To [`Request::Delete`].
+    Deletion(Deletion),
+    /// To [`Request::Approve`].
+    Approved {
+        /// The installs that go.
+        installs: u64,
+    },
+    /// To [`Request::Recover`].
+    Recovered {
+        /// The new era.
+        era: Era,
+        /// Its first position.
+        position: Position,
+    },
+}
+
+/// What a sync found.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Synced {
+    /// Documents that were not taken, by file. Problems of what was taken are [`Fleet::problems`].
+    pub problems: Vec<DocumentProblem>,
+    /// How many resources were made, changed, marked missing or found again.
+    pub changed: u64,
+}
+
+/// A document that was not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DocumentProblem {
+    /// The file.
+    pub file: String,
+    /// The number of the document's first line.
+    pub line: u64,
+    /// What is wrong, and what to do.
+    pub problem: Problem,
+}
+
+/// What applying a document would do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checked {
+    /// Which resource.
+    pub key: InputKey,
+    /// What would happen.
+    pub outcome: Outcome,
+    /// The file that holds its document now; `None` for a new one.
+    pub file: Option<String>,
+}
+
+/// What happens to a resource that is applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is new.
+    Created,
+    /// It changes.
+    Configured,
+    /// It is the same.
+    Unchanged,
+}
+
+/// An adopted cluster.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Adopted {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// False when the ManagedCluster was there already.
+    pub created: bool,
+    /// The token; shown once and stored nowhere.
+    pub token: JoinToken,
+    /// When it ends.
+    pub expires: Millis,
+    /// The document that belongs in the file.
+    pub document: Resource,
+    /// The file; for a cluster that was there already, the one it is in.
+    pub file: String,
+}
+
+/// How far a detachment is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DetachStage {
+    /// The agent was asked to let go.
+    Requested,
+    /// The agent let go.
+    Acknowledged,
+    /// The identity was dropped without the agent's word, or there never was one.
+    Forgotten,
+}
+
+/// What a deletion removes or would remove.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Deletion {
+    /// The resource's identity, which a Tombstone document names.
+    pub uid: Option<Uid>,
+    /// The installs that go.
+    pub installs: u64,
+    /// The clusters that they are on.
+    pub clusters: u64,
+    /// Of these, clusters that were not heard in this era and count as holding it.
+    pub unheard: u64,
+    /// Names of some of the clusters.
+    pub examples: Vec<ResourceName>,
+    /// True when it was carried out.
+    pub deleted: bool,
+    /// The document that the shell is to remove from its file; `None` if nothing was deleted or its document is not there.
+    pub remove: Option<(String, InputKey)>,
+}
+
+/// Why a request was not granted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Refusal {
+    /// What kind of thing is wrong.
+    pub code: ErrorCode,
+    /// What is wrong and what to do, for people.
+    pub message: String,
+    /// Which rule refused a credential, for the metric.
+    pub credential: Option<CredentialRefusal>,
+}
+
+/// Decides one request.
+///
+/// # Errors
+/// Why the request is not granted; then nothing is to be written.
+pub fn decide(fleet: &Fleet, request: &Request, context: &mut Context<'_>) -> Result<Decision, Refusal> {
+    let _ = (fleet, &context.now);
+    Err(Refusal::new(ErrorCode::Unavailable, format!("{} is not decided yet", request.as_str())))
+}
+
+impl Request {
+    /// Returns the request's name in logs and metrics.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Begin => "begin",
+            Self::SyncInputs(_) => "sync-inputs",
+            Self::CheckResources(_) => "check-resources",
+            Self::Adopt(_) => "adopt",
+            Self::Join(_) => "join",
+            Self::Renew(_) => "renew",
+            Self::SeeCluster(_) => "see-cluster",
+            Self::Detach(_) => "detach",
+            Self::DetachAcknowledged(_) => "detach-acknowledged",
+            Self::Delete(_) => "delete",
+            Self::Approve(_) => "approve",
+            Self::Recover(_) => "recover",
+        }
+    }
+}
+
+impl Refusal {
+    pub(crate) fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), credential: None }
+    }
+
+    pub(crate) fn credential(reason: CredentialRefusal) -> Self {
+        Self { code: ErrorCode::CredentialRefused, message: reason.to_string(), credential: Some(reason) }
+    }
+
+    pub(crate) fn not_found(kind: Kind, qualified: &str) -> Self {
+        Self::new(ErrorCode::NotFound, format!("{} {qualified} does not exist", kind.word()))
+    }
+}
