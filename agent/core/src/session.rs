@@ -1,0 +1,621 @@
+//! The agent's session with the hub: dialling, greeting, heartbeats and leases, plans in, and when to leave.
+//!
+//! Owns every decision about the stream. Does not own the stream (the shell's), what is reported (status book), nor
+//! what is done with a plan (intent). The shell calls [`Session::handle`] for everything that happens and at
+//! [`Session::next_deadline`], and performs the effects in order. After [`Effect::Close`] it reports nothing more of
+//! that connection.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use starling_model::limits::{COMMAND_LEASE, PROTOCOL_VERSIONS, RECONNECT_MAXIMUM, RECONNECT_WINDOW, SESSION_TIMEOUT};
+use starling_model::session::{
+    AgentMessage, Command, CommandResult, Desired, Heartbeat, HubMessage, Lease, Receipt, Welcome,
+};
+use starling_model::{Digest, ErrorCode, Fence, Millis, Uid};
+
+use crate::inventory::Inventory;
+use crate::parked::{ParkError, Parked, RenderShelf};
+
+/// How long an attempt to dial may take, TLS included.
+pub const DIAL_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How long a session must have been open for its end to count as the first failure.
+pub const LIVED: Duration = Duration::from_secs(10);
+
+/// How many commands run at once; a further one is answered with an error.
+pub const COMMANDS_AT_ONCE: usize = 16;
+
+/// How many redirects in a row are followed at once.
+const REDIRECTS_AT_ONCE: u32 = 4;
+
+/// How many heartbeats may be unanswered before the oldest is forgotten.
+const HEARTBEATS_OUTSTANDING: usize = 8;
+
+/// The bounds between which an announced heartbeat interval is taken.
+const HEARTBEAT_BOUNDS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
+
+/// Something that happened.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// The process is ready to dial.
+    Start,
+    /// The dialled stream is up.
+    Connected,
+    /// The dialled stream did not come up.
+    DialFailed(End),
+    /// The hub said something.
+    Received(HubMessage),
+    /// The stream ended.
+    Closed(End),
+    /// The deadline passed.
+    Tick,
+    /// A command ran.
+    CommandDone(CommandResult),
+    /// A detaching plan was committed under this fence.
+    Detached(Fence),
+    /// The process stops.
+    Stop,
+}
+
+/// How a stream ended, or why it did not come up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct End {
+    /// The hub's error code, where it gave one.
+    pub code: Option<ErrorCode>,
+    /// The message, for people.
+    pub message: String,
+}
+
+/// Something to do.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Open a stream to this address, `host:port`.
+    Dial {
+        /// Where.
+        address: String,
+    },
+    /// Compose Hello ([`crate::hello::compose_hello`]) and send it at once.
+    SendHello,
+    /// Send a message.
+    Send(AgentMessage),
+    /// The hub welcomed the agent: give the book its limits and tell it whether the status is known.
+    Opened(Welcome),
+    /// Call [`crate::status_book::StatusBook::begin_snapshot`], for this reason.
+    BeginSnapshot(String),
+    /// The newest plan; it replaces one that was parked before and is acted on under a live lease.
+    Park(Arc<Parked>),
+    /// The plan at hand was confirmed under a newer fence.
+    Advance(Fence),
+    /// The lease now ends then (boot time); `None` is no lease.
+    LeaseChanged(Option<Millis>),
+    /// Run a command, and answer with [`Input::CommandDone`].
+    RunCommand(Command),
+    /// Trust these authorities (PEM) from now on.
+    Trust(Vec<u8>),
+    /// Close the stream or give up dialling, for this reason.
+    Close(String),
+}
+
+/// Where a session stands, for people and metrics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// `idle`, `waiting`, `dialling`, `greeting`, `open` or `stopped`.
+    pub phase: &'static str,
+    /// The hub process's name while open.
+    pub hub: Option<String>,
+    /// Why the hub lends no lease.
+    pub hold_reason: Option<String>,
+    /// Why the last stream ended or did not come up.
+    pub last_error: Option<String>,
+    /// Failures in a row.
+    pub failures: u32,
+}
+
+/// The agent's session with the hub.
+#[derive(Clone, Debug)]
+pub struct Session {
+    home: String,
+    redirected: Option<String>,
+    redirects: u32,
+    phase: Phase,
+    failures: u32,
+    window: Duration,
+    facts: Digest,
+    newest_fence: Option<Fence>,
+    newest_epoch: u64,
+    plan_digest: Option<Digest>,
+    parked: Option<Arc<Parked>>,
+    shelf: RenderShelf,
+    lease_until: Option<Millis>,
+    hold_reason: Option<String>,
+    last_error: Option<String>,
+    running: BTreeSet<Uid>,
+    dropped: u64,
+}
+
+#[derive(Clone, Debug)]
+enum Phase {
+    Idle,
+    Waiting { until: Millis },
+    Dialling { since: Millis },
+    Greeting { hello_sent: Millis },
+    Open(Open),
+    Stopped,
+}
+
+#[derive(Clone, Debug)]
+struct Open {
+    hub: String,
+    since: Millis,
+    heard: Millis,
+    interval: Duration,
+    next_heartbeat: Millis,
+    sequence: u64,
+    sent: BTreeMap<u64, Millis>,
+    leave_at: Option<Millis>,
+}
+
+impl Session {
+    /// Makes a session that dials `address` (`host:port`) and judges plans by the digest of the agent's facts.
+    #[must_use]
+    pub fn new(address: String, facts: Digest, inventory: &Inventory) -> Self {
+        let mut session = Self {
+            home: address,
+            redirected: None,
+            redirects: 0,
+            phase: Phase::Idle,
+            failures: 0,
+            window: RECONNECT_WINDOW,
+            facts,
+            newest_fence: None,
+            newest_epoch: 0,
+            plan_digest: None,
+            parked: None,
+            shelf: RenderShelf::new(),
+            lease_until: None,
+            hold_reason: None,
+            last_error: None,
+            running: BTreeSet::new(),
+            dropped: 0,
+        };
+        session.observe_inventory(inventory);
+        session
+    }
+
+    /// Takes over what the inventory holds, after each commit and each time it was read again.
+    pub fn observe_inventory(&mut self, inventory: &Inventory) {
+        self.shelf = inventory.shelf();
+        let committed = inventory.newest_fence();
+        let is_news = |committed: &Fence| self.newest_fence.is_none_or(|newest| committed.is_at_least(&newest));
+        if let Some(committed) = committed.filter(is_news) {
+            self.newest_fence = Some(committed);
+        }
+        let is_pending = self
+            .parked
+            .as_ref()
+            .is_some_and(|parked| committed.is_none_or(|committed| parked.fence.is_at_least(&committed)));
+        if !is_pending {
+            self.parked = None;
+            self.plan_digest = inventory.plan_digest();
+        }
+    }
+
+    /// Takes over the digest of new facts.
+    pub fn observe_facts(&mut self, facts: Digest) {
+        self.facts = facts;
+    }
+
+    /// Takes over the number of statuses that were dropped since the start, for the next heartbeat.
+    pub fn observe_dropped(&mut self, dropped: u64) {
+        self.dropped = dropped;
+    }
+
+    /// Tells whether the agent may start to act on a parked plan.
+    #[must_use]
+    pub fn lease_is_live(&self, uptime: Millis) -> bool {
+        self.lease_until.is_some_and(|until| uptime < until)
+    }
+
+    /// Returns when the lease ends (boot time), if there is one.
+    #[must_use]
+    pub fn lease_until(&self) -> Option<Millis> {
+        self.lease_until
+    }
+
+    /// Returns the newest plan that was received whole since the process started.
+    #[must_use]
+    pub fn parked(&self) -> Option<&Arc<Parked>> {
+        self.parked.as_ref()
+    }
+
+    /// Returns the digest of the newest plan that was received whole or committed.
+    #[must_use]
+    pub fn plan_digest(&self) -> Option<Digest> {
+        self.plan_digest
+    }
+
+    /// Returns the newest fence that was seen.
+    #[must_use]
+    pub fn newest_fence(&self) -> Option<Fence> {
+        self.newest_fence
+    }
+
+    /// Returns the newest ring epoch that was seen.
+    #[must_use]
+    pub fn newest_epoch(&self) -> u64 {
+        self.newest_epoch
+    }
+
+    /// Tells whether the hub welcomed the agent on the present stream.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        matches!(self.phase, Phase::Open(_))
+    }
+
+    /// Returns where the session stands.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        let (phase, hub) = match &self.phase {
+            Phase::Idle => ("idle", None),
+            Phase::Waiting { .. } => ("waiting", None),
+            Phase::Dialling { .. } => ("dialling", None),
+            Phase::Greeting { .. } => ("greeting", None),
+            Phase::Open(open) => ("open", Some(open.hub.clone())),
+            Phase::Stopped => ("stopped", None),
+        };
+        Standing {
+            phase,
+            hub,
+            hold_reason: self.hold_reason.clone(),
+            last_error: self.last_error.clone(),
+            failures: self.failures,
+        }
+    }
+
+    /// Returns when [`Input::Tick`] is due (boot time).
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Millis> {
+        match &self.phase {
+            Phase::Idle | Phase::Stopped => None,
+            Phase::Waiting { until } => Some(*until),
+            Phase::Dialling { since } => Some(since.plus(DIAL_TIMEOUT)),
+            Phase::Greeting { hello_sent } => Some(hello_sent.plus(SESSION_TIMEOUT)),
+            Phase::Open(open) => {
+                let deadlines = [Some(open.next_heartbeat), Some(open.heard.plus(SESSION_TIMEOUT)), open.leave_at];
+                deadlines.into_iter().flatten().min()
+            }
+        }
+    }
+
+    /// Takes what happened and returns what to do; `uptime` is boot time, each call to `entropy` draws 64 random bits.
+    pub fn handle(&mut self, input: Input, uptime: Millis, entropy: &mut dyn FnMut() -> u64) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        match (input, &self.phase) {
+            (_, Phase::Stopped) => {}
+            (Input::Start, Phase::Idle) => self.dial(uptime, &mut effects),
+            (Input::Connected, Phase::Dialling { .. }) => {
+                self.phase = Phase::Greeting { hello_sent: uptime };
+                effects.push(Effect::SendHello);
+            }
+            (Input::DialFailed(end), Phase::Dialling { .. }) => {
+                // The address of a redirect that cannot be reached is worth nothing; the configured one knows better.
+                self.redirected = None;
+                self.ended(end, uptime, entropy);
+            }
+            (Input::Closed(end), Phase::Dialling { .. } | Phase::Greeting { .. } | Phase::Open(_)) => {
+                self.ended(end, uptime, entropy);
+            }
+            (Input::Received(message), Phase::Greeting { .. } | Phase::Open(_)) => {
+                self.received(message, uptime, entropy, &mut effects);
+            }
+            (Input::Tick, _) => self.tick(uptime, entropy, &mut effects),
+            (Input::CommandDone(result), _) => {
+                self.running.remove(&result.id);
+                self.send_if_open(AgentMessage::CommandResult(result), &mut effects);
+            }
+            (Input::Detached(fence), _) => self.send_if_open(AgentMessage::Detached(fence), &mut effects),
+            (Input::Stop, phase) => {
+                if matches!(phase, Phase::Dialling { .. } | Phase::Greeting { .. } | Phase::Open(_)) {
+                    effects.push(Effect::Close("the agent stops".to_owned()));
+                }
+                self.phase = Phase::Stopped;
+            }
+            // What a connection that was given up still had to say.
+            (Input::Start | Input::Connected | Input::DialFailed(_) | Input::Received(_) | Input::Closed(_), _) => {}
+        }
+        effects
+    }
+
+    fn tick(&mut self, uptime: Millis, entropy: &mut dyn FnMut() -> u64, effects: &mut Vec<Effect>) {
+        match &mut self.phase {
+            Phase::Idle | Phase::Stopped => {}
+            Phase::Waiting { until } if uptime >= *until => self.dial(uptime, effects),
+            Phase::Dialling { since } if uptime >= since.plus(DIAL_TIMEOUT) => {
+                self.redirected = None;
+                self.leave("the hub did not answer the dial in time", uptime, entropy, effects);
+            }
+            Phase::Greeting { hello_sent } if uptime >= hello_sent.plus(SESSION_TIMEOUT) => {
+                self.leave("the hub did not welcome the agent in time", uptime, entropy, effects);
+            }
+            Phase::Open(open) if uptime >= open.heard.plus(SESSION_TIMEOUT) => {
+                self.leave("the hub has been silent for too long", uptime, entropy, effects);
+            }
+            Phase::Open(open) if open.leave_at.is_some_and(|leave_at| uptime >= leave_at) => {
+                effects.push(Effect::Close("the hub asked to leave".to_owned()));
+                self.failures = 0;
+                self.dial(uptime, effects);
+            }
+            Phase::Open(open) if uptime >= open.next_heartbeat => {
+                open.sequence += 1;
+                open.next_heartbeat = uptime.plus(open.interval);
+                open.sent.insert(open.sequence, uptime);
+                while open.sent.len() > HEARTBEATS_OUTSTANDING {
+                    open.sent.pop_first();
+                }
+                let heartbeat = Heartbeat { sequence: open.sequence, dropped: self.dropped };
+                effects.push(Effect::Send(AgentMessage::Heartbeat(heartbeat)));
+            }
+            Phase::Waiting { .. } | Phase::Dialling { .. } | Phase::Greeting { .. } | Phase::Open(_) => {}
+        }
+    }
+
+    fn received(
+        &mut self,
+        message: HubMessage,
+        uptime: Millis,
+        entropy: &mut dyn FnMut() -> u64,
+        effects: &mut Vec<Effect>,
+    ) {
+        let greeted = match &mut self.phase {
+            Phase::Greeting { hello_sent } => Some(*hello_sent),
+            Phase::Open(open) => {
+                open.heard = uptime;
+                None
+            }
+            Phase::Idle | Phase::Waiting { .. } | Phase::Dialling { .. } | Phase::Stopped => return,
+        };
+        match (message, greeted) {
+            (HubMessage::Welcome(welcome), Some(hello_sent)) => {
+                self.welcomed(welcome, hello_sent, uptime, entropy, effects);
+            }
+            (HubMessage::Redirect { address, epoch }, _) => self.redirect(address, epoch, uptime, effects),
+            (HubMessage::TrustBundle(pem), _) => effects.push(Effect::Trust(pem)),
+            (HubMessage::Drain { window }, None) => self.drain(window, uptime, entropy),
+            (HubMessage::Desired(desired), None) => self.desired(*desired, uptime, entropy, effects),
+            (HubMessage::Lease(lease), None) => self.leased(lease, effects),
+            (HubMessage::Resync(reason), None) => effects.push(Effect::BeginSnapshot(reason)),
+            (HubMessage::Command(command), None) => self.command(command, uptime, effects),
+            (HubMessage::Welcome(_), None)
+            | (
+                HubMessage::Drain { .. }
+                | HubMessage::Desired(_)
+                | HubMessage::Lease(_)
+                | HubMessage::Resync(_)
+                | HubMessage::Command(_),
+                Some(_),
+            ) => self.leave("the hub sent a message out of order", uptime, entropy, effects),
+        }
+    }
+
+    fn welcomed(
+        &mut self,
+        welcome: Welcome,
+        hello_sent: Millis,
+        uptime: Millis,
+        entropy: &mut dyn FnMut() -> u64,
+        effects: &mut Vec<Effect>,
+    ) {
+        let (oldest, newest) = PROTOCOL_VERSIONS;
+        if !(oldest..=newest).contains(&welcome.protocol) {
+            let message = format!("the hub chose protocol {}, which this agent does not speak", welcome.protocol);
+            effects.push(Effect::Close(message.clone()));
+            self.ended(End { code: Some(ErrorCode::InvalidRequest), message }, uptime, entropy);
+            return;
+        }
+        let interval = welcome.heartbeat.clamp(HEARTBEAT_BOUNDS.0, HEARTBEAT_BOUNDS.1);
+        self.window = welcome.reconnect_window.min(RECONNECT_MAXIMUM);
+        self.newest_epoch = self.newest_epoch.max(welcome.epoch);
+        self.redirects = 0;
+        self.phase = Phase::Open(Open {
+            hub: welcome.hub.clone(),
+            since: uptime,
+            heard: uptime,
+            interval,
+            // The first heartbeats of agents that came together are spread over half an interval.
+            next_heartbeat: uptime.plus(interval / 2).plus(jitter(interval / 2, entropy)),
+            sequence: 0,
+            sent: BTreeMap::new(),
+            leave_at: None,
+        });
+        self.lend(hello_sent, welcome.lease, welcome.hold_reason.clone(), effects);
+        effects.push(Effect::Opened(welcome));
+    }
+
+    fn leased(&mut self, lease: Lease, effects: &mut Vec<Effect>) {
+        let Phase::Open(open) = &mut self.phase else { return };
+        let Some(sent) = open.sent.get(&lease.heartbeat).copied() else { return };
+        open.sent.retain(|sequence, _| *sequence > lease.heartbeat);
+        self.lend(sent, lease.lease, lease.hold_reason, effects);
+    }
+
+    /// Counts a lease from when it was asked for; a hub that lends nothing takes back what it lent.
+    fn lend(&mut self, asked: Millis, lease: Duration, hold_reason: Option<String>, effects: &mut Vec<Effect>) {
+        self.hold_reason = hold_reason;
+        self.lease_until = (!lease.is_zero()).then(|| asked.plus(lease.min(COMMAND_LEASE)));
+        effects.push(Effect::LeaseChanged(self.lease_until));
+    }
+
+    fn desired(
+        &mut self,
+        desired: Desired,
+        uptime: Millis,
+        entropy: &mut dyn FnMut() -> u64,
+        effects: &mut Vec<Effect>,
+    ) {
+        let (fence, plan_digest) = (desired.fence, desired.plan_digest);
+        let receipt = |refused| Effect::Send(AgentMessage::Receipt(Receipt { fence, plan_digest, refused }));
+        if self.newest_fence.is_some_and(|newest| !fence.is_at_least(&newest)) {
+            effects.push(receipt(Some(self.fence_refusal(&fence))));
+            return;
+        }
+        if desired.unchanged && self.plan_digest != Some(plan_digest) {
+            let reason = "the plan is said to be unchanged, but the agent holds another";
+            effects.push(receipt(Some(reason.to_owned())));
+            self.leave(reason, uptime, entropy, effects);
+            return;
+        }
+        self.newest_fence = Some(fence);
+        if desired.unchanged {
+            if let Some(parked) = &mut self.parked {
+                Arc::make_mut(parked).fence = fence;
+            }
+            effects.extend([receipt(None), Effect::Advance(fence)]);
+            return;
+        }
+        if desired.facts != self.facts {
+            effects.push(receipt(Some("the plan was computed from other facts than the agent reports now".to_owned())));
+            return;
+        }
+        let mut shelf = self.shelf.clone();
+        shelf.extend(
+            self.parked
+                .iter()
+                .flat_map(|parked| parked.renders())
+                .map(|(_, _, render)| (render.digest, Arc::clone(render))),
+        );
+        match Parked::new(desired, &shelf) {
+            Ok(parked) => {
+                let parked = Arc::new(parked);
+                self.plan_digest = Some(plan_digest);
+                self.parked = Some(Arc::clone(&parked));
+                effects.extend([receipt(None), Effect::Park(parked)]);
+            }
+            Err(error) => {
+                let reason = error.to_string();
+                effects.push(receipt(Some(reason.clone())));
+                match error {
+                    // A new Hello tells the hub what is held.
+                    ParkError::RenderNotHeld(..) => self.leave(&reason, uptime, entropy, effects),
+                    ParkError::RenderDiffers(_) | ParkError::NamedTwice(_) => {}
+                }
+            }
+        }
+    }
+
+    fn fence_refusal(&self, fence: &Fence) -> String {
+        let newest = self.newest_fence.map(|newest| newest.stamp()).unwrap_or_default();
+        let same_era = self.newest_fence.is_some_and(|newest| newest.order(fence).is_some());
+        if same_era {
+            format!("fence {} is older than {newest}, which the agent has seen", fence.stamp())
+        } else {
+            format!("fence {} is of another store than {newest}, which the agent has seen", fence.stamp())
+        }
+    }
+
+    fn command(&mut self, command: Command, uptime: Millis, effects: &mut Vec<Effect>) {
+        if self.running.contains(&command.id) {
+            return;
+        }
+        let refusal = if !self.lease_is_live(uptime) {
+            "the agent has no live command lease"
+        } else if self.running.len() >= COMMANDS_AT_ONCE {
+            "too many commands run at once"
+        } else {
+            self.running.insert(command.id);
+            effects.push(Effect::RunCommand(command));
+            return;
+        };
+        let outcomes = command.objects.into_iter().map(|key| (key, Some(refusal.to_owned()))).collect();
+        let result = CommandResult { id: command.id, outcomes };
+        effects.push(Effect::Send(AgentMessage::CommandResult(result)));
+    }
+
+    fn redirect(&mut self, address: String, epoch: u64, uptime: Millis, effects: &mut Vec<Effect>) {
+        if epoch < self.newest_epoch || self.redirects >= REDIRECTS_AT_ONCE {
+            return;
+        }
+        self.newest_epoch = epoch;
+        self.redirects += 1;
+        effects.push(Effect::Close(format!("redirected to {address}")));
+        self.redirected = Some(address);
+        self.dial(uptime, effects);
+    }
+
+    fn drain(&mut self, window: Duration, uptime: Millis, entropy: &mut dyn FnMut() -> u64) {
+        let Phase::Open(open) = &mut self.phase else { return };
+        let leave_at = uptime.plus(jitter(window.min(RECONNECT_MAXIMUM), entropy));
+        open.leave_at.get_or_insert(leave_at);
+    }
+
+    fn dial(&mut self, uptime: Millis, effects: &mut Vec<Effect>) {
+        self.phase = Phase::Dialling { since: uptime };
+        effects.push(Effect::Dial { address: self.redirected.as_ref().unwrap_or(&self.home).clone() });
+    }
+
+    fn leave(&mut self, reason: &str, uptime: Millis, entropy: &mut dyn FnMut() -> u64, effects: &mut Vec<Effect>) {
+        effects.push(Effect::Close(reason.to_owned()));
+        self.ended(End { code: None, message: reason.to_owned() }, uptime, entropy);
+    }
+
+    /// Decides how long to wait after a stream ended. A lease that was lent runs on by the clock, unless the hub sent
+    /// the agent away.
+    fn ended(&mut self, end: End, uptime: Millis, entropy: &mut dyn FnMut() -> u64) {
+        self.last_error = Some(end.message);
+        self.redirects = 0;
+        if let Phase::Open(open) = &self.phase {
+            if uptime.since(open.since) >= LIVED {
+                self.failures = 0;
+            }
+            if let Some(leave_at) = open.leave_at {
+                self.phase = Phase::Waiting { until: leave_at.max(uptime) };
+                return;
+            }
+        }
+        if end.code.is_some_and(sends_away) {
+            self.lease_until = None;
+            let span = RECONNECT_MAXIMUM.saturating_sub(SESSION_TIMEOUT);
+            self.phase = Phase::Waiting { until: uptime.plus(SESSION_TIMEOUT).plus(jitter(span, entropy)) };
+        } else {
+            let doublings = self.failures.saturating_sub(1).min(16);
+            let span = self.window.saturating_mul(1 << doublings).min(RECONNECT_MAXIMUM);
+            self.phase = Phase::Waiting { until: uptime.plus(jitter(span, entropy)) };
+        }
+        self.failures = self.failures.saturating_add(1);
+    }
+
+    fn send_if_open(&self, message: AgentMessage, effects: &mut Vec<Effect>) {
+        if self.is_open() {
+            effects.push(Effect::Send(message));
+        }
+    }
+}
+
+/// Tells whether the hub will not take this agent soon: another instance has its identity, it was revoked, it does
+/// not belong here, or the two do not understand each other.
+fn sends_away(code: ErrorCode) -> bool {
+    match code {
+        ErrorCode::Conflict
+        | ErrorCode::PermissionDenied
+        | ErrorCode::Unauthenticated
+        | ErrorCode::CredentialRefused
+        | ErrorCode::InvalidRequest => true,
+        ErrorCode::NotFound
+        | ErrorCode::ApprovalRequired
+        | ErrorCode::FleetHolds
+        | ErrorCode::LimitExceeded
+        | ErrorCode::Unavailable
+        | ErrorCode::Internal => false,
+    }
+}
+
+/// Draws a duration between zero and `span`, both included.
+fn jitter(span: Duration, entropy: &mut dyn FnMut() -> u64) -> Duration {
+    let millis = u64::try_from(span.as_millis()).unwrap_or(u64::MAX - 1);
+    Duration::from_millis(entropy() % (millis + 1))
+}
+
+#[cfg(test)]
+#[path = "session_tests.rs"]
+mod tests;
