@@ -194,8 +194,8 @@ pub struct SpentRecord {
 pub struct ClusterRecord {
     /// The cluster.
     pub id: ClusterId,
-    /// Its name when it joined, for people.
-    pub name: ResourceName,
+    /// Its name when it joined, for people; `None` if it had no ManagedCluster then.
+    pub name: Option<ResourceName>,
     /// SHA-256 of the public keys that it may use: the present one, and the one before until the present one was seen.
     pub keys: Vec<Digest>,
     /// SHA-256 of public keys that are refused for ever.

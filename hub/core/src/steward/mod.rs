@@ -19,8 +19,8 @@ pub enum Request {
     Begin,
     /// Copies what the directory holds now.
     SyncInputs(SyncInputs),
-    /// Tells what applying these documents would do; writes nothing. The shell then writes the files and syncs.
-    CheckResources(Vec<Resource>),
+    /// Tells what applying documents does. The shell then writes the files and syncs, which is what makes it so.
+    ApplyResources(ApplyResources),
     /// Makes a ManagedCluster (harmless when repeated) and a join token. The shell writes the file after the commit.
     Adopt(Adopt),
     /// Lets an agent in by its token. The shell issues the certificate after the commit.
@@ -55,6 +55,15 @@ pub struct SourceFile {
     pub documents: Vec<(u64, Resource)>,
     /// Set if the file, or a document in it, could not be read: then nothing that came from it counts as gone.
     pub unreadable: bool,
+}
+
+/// Documents that somebody applies.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ApplyResources {
+    /// The documents.
+    pub resources: Vec<Resource>,
+    /// Only tells what would happen.
+    pub dry_run: bool,
 }
 
 /// The adoption of a cluster.
@@ -206,7 +215,7 @@ pub enum Answer {
     Begun,
     /// To [`Request::SyncInputs`].
     Synced(Synced),
-    /// To [`Request::CheckResources`]: what applying would do to each.
+    /// To [`Request::ApplyResources`]: what applying does to each.
     Checked(Vec<Checked>),
     /// To [`Request::Adopt`].
     Adopted(Adopted),
@@ -214,8 +223,8 @@ pub enum Answer {
     Admitted {
         /// The cluster that the certificate is to name.
         cluster: ClusterId,
-        /// The cluster's name.
-        name: ResourceName,
+        /// The cluster's name; `None` if it has no ManagedCluster.
+        name: Option<ResourceName>,
     },
     /// To [`Request::SeeCluster`].
     Seen,
@@ -359,7 +368,7 @@ impl Request {
         match self {
             Self::Begin => "begin",
             Self::SyncInputs(_) => "sync-inputs",
-            Self::CheckResources(_) => "check-resources",
+            Self::ApplyResources(_) => "apply-resources",
             Self::Adopt(_) => "adopt",
             Self::Join(_) => "join",
             Self::Renew(_) => "renew",
