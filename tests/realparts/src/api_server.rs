@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::error::{Error, IoContext, Result};
+use crate::error::{Error, IoContext, Result, create_folder};
 use crate::etcd::Etcd;
 use crate::kubectl::{Kubectl, write_kubeconfig, write_private};
 use crate::ports::Port;
@@ -34,7 +34,7 @@ impl ApiServer {
         name: &str,
         extra_arguments: &[String],
     ) -> Result<Self> {
-        fs::create_dir_all(folder).at_path("create", folder)?;
+        let folder = &create_folder(folder)?;
         let token = random_token()?;
         let keys = ServiceAccountKeys::create(folder)?;
         let tokens = folder.join("tokens.csv");

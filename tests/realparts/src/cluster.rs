@@ -2,13 +2,12 @@
 //!
 //! There are no nodes, so no pods run: health is proven with ConfigMaps, CRDs, and objects whose status a test writes.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::api_server::ApiServer;
 use crate::controller_manager::ControllerManager;
-use crate::error::{IoContext, Result};
+use crate::error::{Result, create_folder};
 use crate::etcd::Etcd;
 use crate::flux::{Flux, FluxParts};
 use crate::kubectl::Kubectl;
@@ -44,8 +43,7 @@ impl ManagedCluster {
         name: &str,
         options: &ClusterOptions,
     ) -> Result<Self> {
-        let folder = folder.join(name);
-        fs::create_dir_all(&folder).at_path("create", &folder)?;
+        let folder = create_folder(&folder.join(name))?;
         let api_server =
             ApiServer::start(programs, etcd, &folder.join("api-server"), name, &options.api_server_arguments)?;
         let controller_manager = ControllerManager::start(programs, &api_server, &folder.join("controller-manager"))?;

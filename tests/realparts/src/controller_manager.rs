@@ -1,11 +1,10 @@
 //! The few controllers of kube-controller-manager that Flux and the agent rely on; none that would need nodes.
 
-use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
 use crate::api_server::ApiServer;
-use crate::error::{IoContext, Result};
+use crate::error::{Result, create_folder};
 use crate::process::{Launch, Process};
 use crate::programs::Programs;
 use crate::recipes::Program;
@@ -26,7 +25,7 @@ pub struct ControllerManager {
 impl ControllerManager {
     /// Starts the controllers with admin rights; does not wait for their first round.
     pub fn start(programs: &Programs, server: &ApiServer, folder: &Path) -> Result<Self> {
-        fs::create_dir_all(folder).at_path("create", folder)?;
+        let folder = &create_folder(folder)?;
         let launch = Launch::new("kube-controller-manager", &programs.path(Program::KubeControllerManager)?, folder)
             .arg("--kubeconfig")
             .arg(server.admin().kubeconfig())

@@ -126,3 +126,9 @@ pub(crate) fn tail_of_file(path: &Path, lines: usize) -> String {
         Err(error) => format!("(log cannot be read: {error})"),
     }
 }
+
+/// Creates a folder and its parents, and returns it as an absolute path: parts run in folders of their own.
+pub(crate) fn create_folder(folder: &Path) -> Result<PathBuf> {
+    std::fs::create_dir_all(folder).at_path("create", folder)?;
+    std::path::absolute(folder).at_path("find", folder)
+}

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crate::error::Result;
+use crate::error::{Result, create_folder};
 use crate::ports::Port;
 use crate::process::{Launch, Process};
 use crate::programs::Programs;
@@ -23,6 +23,7 @@ pub struct Etcd {
 impl Etcd {
     /// Starts etcd with its data below `folder`, without fsync: it survives a kill -9, not a power cut.
     pub fn start(programs: &Programs, folder: &Path) -> Result<Self> {
+        let folder = &create_folder(folder)?;
         let (client, peer) = (Port::reserve()?, Port::reserve()?);
         let client_url = format!("http://{}", client.address());
         let peer_url = format!("http://{}", peer.address());

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::error::{Error, IoContext, Result};
+use crate::error::{Error, IoContext, Result, create_folder};
 use crate::kubectl::Kubectl;
 use crate::ports::Port;
 use crate::process::{Launch, Process};
@@ -153,8 +153,7 @@ struct Starter<'a> {
 impl Starter<'_> {
     fn source_controller(&self, events_address: &str) -> Result<Controller> {
         let storage = Port::reserve()?;
-        let storage_folder = self.folder_of(Program::SourceController).join("storage");
-        fs::create_dir_all(&storage_folder).at_path("create", &storage_folder)?;
+        let storage_folder = create_folder(&self.folder_of(Program::SourceController).join("storage"))?;
         let arguments = vec![
             format!("--storage-path={}", storage_folder.display()),
             format!("--storage-addr={}", storage.address()),
@@ -180,8 +179,7 @@ impl Starter<'_> {
         arguments: Vec<String>,
         others: Vec<Port>,
     ) -> Result<Controller> {
-        let folder = self.folder_of(program);
-        fs::create_dir_all(&folder).at_path("create", &folder)?;
+        let folder = create_folder(&self.folder_of(program))?;
         let (health, metrics) = (Port::reserve()?, Port::reserve()?);
         let launch = Launch::new(program.name(), &self.programs.path(program)?, &folder)
             .env("KUBECONFIG", self.kubeconfig)

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::command::clean_environment;
-use crate::error::{Error, IoContext, Result, tail_of_file};
+use crate::error::{Error, IoContext, Result, create_folder, tail_of_file};
 use crate::programs::require_tool;
 use crate::wait::wait_for;
 
@@ -71,7 +71,6 @@ pub struct Process {
 impl Process {
     /// Starts a process; its output is appended to `<folder>/<name>.log`.
     pub fn start(launch: Launch) -> Result<Self> {
-        require_tool("setpriv", "--version", SETPRIV_INSTALL)?;
         let child = spawn(&launch)?;
         Ok(Self { launch, child: Mutex::new(Some(child)) })
     }
@@ -249,16 +248,24 @@ fn log_path(launch: &Launch) -> PathBuf {
     launch.folder.join(format!("{}.log", launch.name))
 }
 
+/// A command whose process is killed by the kernel when this process dies; to be given to [`spawn_tied`].
+///
+/// setpriv asks the kernel for that and then becomes the program, so the process id is the program's.
+pub(crate) fn tied_command(program: &Path) -> Result<Command> {
+    require_tool("setpriv", "--version", SETPRIV_INSTALL)?;
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "--"]).arg(program);
+    Ok(command)
+}
+
 fn spawn(launch: &Launch) -> Result<Child> {
-    let temporary = launch.folder.join("tmp");
-    fs::create_dir_all(&temporary).at_path("create", &temporary)?;
+    let temporary = create_folder(&launch.folder.join("tmp"))?;
     let log_path = log_path(launch);
     let log = File::options().create(true).append(true).open(&log_path).at_path("open", &log_path)?;
     let log_for_errors = log.try_clone().at_path("share", &log_path)?;
 
-    // setpriv asks the kernel to kill the process when its parent dies, and then becomes the program: same process id.
-    let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "KILL", "--"]).arg(&launch.program).args(&launch.arguments);
+    let mut command = tied_command(&launch.program)?;
+    command.args(&launch.arguments);
     clean_environment(&mut command, &launch.folder);
     command
         .env("TMPDIR", &temporary)
@@ -268,12 +275,12 @@ fn spawn(launch: &Launch) -> Result<Child> {
         .stdout(log)
         .stderr(log_for_errors)
         .process_group(0);
-    spawn_from_lasting_thread(command).doing(|| format!("start {}", launch.name))
+    spawn_tied(command).doing(|| format!("start {}", launch.name))
 }
 
 /// The kernel's "parent died" means the thread that spawned, so children are spawned by a thread that lives as long as the
 /// process: otherwise a part shared by several tests would die with the first test's thread.
-fn spawn_from_lasting_thread(command: Command) -> io::Result<Child> {
+pub(crate) fn spawn_tied(command: Command) -> io::Result<Child> {
     type Request = (Command, mpsc::Sender<io::Result<Child>>);
     static SPAWNER: OnceLock<mpsc::Sender<Request>> = OnceLock::new();
     let spawner = SPAWNER.get_or_init(|| {
@@ -334,6 +341,32 @@ mod tests {
         process.restart().unwrap();
         assert_ne!(process.id(), Some(first));
         assert!(!Path::new(&format!("/proc/{first}")).exists());
+    }
+
+    /// Runs this very test again as another process, which starts a part and then aborts.
+    #[test]
+    fn nothing_outlives_the_process_that_started_it() {
+        const FOLDER: &str = "STARLING_REALPARTS_ABORT_IN";
+        const NAME: &str = "process::tests::nothing_outlives_the_process_that_started_it";
+        if let Some(folder) = std::env::var_os(FOLDER) {
+            let folder = PathBuf::from(folder);
+            let process = shell(&folder, "sleep 1000");
+            fs::write(folder.join("id"), process.id().unwrap().to_string()).unwrap();
+            std::process::abort();
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let itself = std::env::current_exe().unwrap();
+        let aborted = Command::new(itself).args(["--exact", NAME]).env(FOLDER, folder.path()).output().unwrap();
+        assert!(!aborted.status.success());
+        let id = fs::read_to_string(folder.path().join("id")).unwrap();
+        wait_for("the orphan to be killed", PATIENCE, || {
+            match fs::read_to_string(format!("/proc/{id}/stat")) {
+                // Whoever adopted it may be slow to reap it.
+                Ok(stat) if !stat.contains(") Z ") => Err(stat),
+                _ => Ok(()),
+            }
+        })
+        .unwrap();
     }
 
     #[test]

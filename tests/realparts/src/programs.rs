@@ -3,15 +3,16 @@
 //! Owns the cache outside the checkout: `<cache>/programs/<key>/<name>`, where the key covers the whole recipe. A program
 //! is built in a folder beside and renamed into place, under a lock between processes, so a reader never sees half of one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::error::{Error, IoContext, Result, tail_of_file};
+use crate::error::{Error, IoContext, Result, create_folder, tail_of_file};
 use crate::go_mod;
+use crate::process::{spawn_tied, tied_command};
 use crate::recipes::{Program, Recipe};
 
 const GO_INSTALL: &str = "install Go 1.26 or newer (https://go.dev/dl) and put its bin folder on PATH";
@@ -33,7 +34,9 @@ impl Programs {
 
     /// As [`Programs::ensure`], with a cache folder of the caller's choice.
     pub fn ensure_in(cache: &Path, wanted: &[Program]) -> Result<Self> {
-        let programs = cache.join("programs");
+        let programs = create_folder(&cache.join("programs"))?;
+        // Ordered as the table is, and each once.
+        let wanted: BTreeSet<Program> = wanted.iter().copied().collect();
         let folder_of = |program: Program| programs.join(program.recipe().key());
         let missing: Vec<Program> =
             wanted.iter().copied().filter(|program| !is_built(program.recipe(), &folder_of(*program))).collect();
@@ -97,8 +100,7 @@ fn is_built(recipe: &Recipe, folder: &Path) -> bool {
 /// Builds a program unless another process does so first.
 fn build_once(recipe: &Recipe, programs: &Path, place: &str) -> Result<()> {
     let key = recipe.key();
-    let locks = programs.join("locks");
-    fs::create_dir_all(&locks).at_path("create", &locks)?;
+    let locks = create_folder(&programs.join("locks"))?;
     let lock_path = locks.join(&key);
     let lock = File::create(&lock_path).at_path("create", &lock_path)?;
     if lock.try_lock().is_err() {
@@ -125,14 +127,14 @@ fn build_once(recipe: &Recipe, programs: &Path, place: &str) -> Result<()> {
 }
 
 fn build(recipe: &Recipe, building: &Path) -> Result<()> {
-    fs::create_dir_all(building).at_path("create", building)?;
+    create_folder(building)?;
     let log = building.join("build.log");
     let module = download_module(recipe, building, &log)?;
     let upstream = fs::read_to_string(&module.go_mod).at_path("read", &module.go_mod)?;
     let go_mod_path = building.join("go.mod");
     fs::write(&go_mod_path, go_mod::build_module(recipe, &upstream)).at_path("write", &go_mod_path)?;
 
-    let mut go = go_command(building);
+    let mut go = go_command(building)?;
     go.args(["build", "-mod=mod", "-trimpath", "-ldflags", recipe.ldflags, "-o", recipe.name])
         .arg(recipe.package_path());
     run_go(recipe, go, &log)?;
@@ -140,8 +142,7 @@ fn build(recipe: &Recipe, building: &Path) -> Result<()> {
     let Some(crds) = recipe.crds else {
         return Ok(());
     };
-    let target = building.join("crds");
-    fs::create_dir_all(&target).at_path("create", &target)?;
+    let target = create_folder(&building.join("crds"))?;
     for source in yaml_files(&module.folder.join(crds))? {
         let name = source.file_name().unwrap_or_default();
         // Read and written rather than copied: Go's module cache is read-only, and its modes would come along.
@@ -159,7 +160,7 @@ struct DownloadedModule {
 
 fn download_module(recipe: &Recipe, building: &Path, log: &Path) -> Result<DownloadedModule> {
     let answer = building.join("module.json");
-    let mut go = go_command(building);
+    let mut go = go_command(building)?;
     go.args(["mod", "download", "-json"]).arg(format!("{}@{}", recipe.module, recipe.version));
     go.stdout(File::create(&answer).at_path("create", &answer)?);
     run_go(recipe, go, log)?;
@@ -175,8 +176,8 @@ fn download_module(recipe: &Recipe, building: &Path, log: &Path) -> Result<Downl
 }
 
 /// `go` with the caller's proxy and caches, and without whatever else the caller set for other projects.
-fn go_command(building: &Path) -> Command {
-    let mut go = Command::new("go");
+fn go_command(building: &Path) -> Result<Command> {
+    let mut go = tied_command(Path::new("go"))?;
     go.current_dir(building)
         .env("GOTOOLCHAIN", "local")
         .env("CGO_ENABLED", "0")
@@ -185,7 +186,7 @@ fn go_command(building: &Path) -> Command {
         .env_remove("GOOS")
         .env_remove("GOARCH")
         .stdin(Stdio::null());
-    go
+    Ok(go)
 }
 
 /// Runs `go` with its messages in the log, and says every half minute that it still runs.
@@ -193,14 +194,14 @@ fn run_go(recipe: &Recipe, mut go: Command, log: &Path) -> Result<()> {
     let log_file = File::options().create(true).append(true).open(log).at_path("open", log)?;
     go.stderr(log_file);
     let started = Instant::now();
-    let mut child = go.spawn().doing(|| "run go".to_owned())?;
+    let mut child = spawn_tied(go).doing(|| "run go".to_owned())?;
     let mut next_progress = PROGRESS_EVERY;
     let status = loop {
         if let Some(status) = child.try_wait().doing(|| "wait for go".to_owned())? {
             break status;
         }
         if started.elapsed() >= next_progress {
-            eprintln!("  {} is being built since {} s", recipe.name, next_progress.as_secs());
+            eprintln!("  still building {}, {} s so far", recipe.name, next_progress.as_secs());
             next_progress += PROGRESS_EVERY;
         }
         std::thread::sleep(Duration::from_millis(100));

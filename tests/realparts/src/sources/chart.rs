@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::error::{IoContext, Result};
+use crate::error::{IoContext, Result, create_folder};
 
 /// A chart to write, package and publish.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,8 +56,7 @@ impl ExampleChart {
     /// Writes the chart's folder below `parent` and returns it.
     pub fn write_to(&self, parent: &Path) -> Result<PathBuf> {
         let folder = parent.join(&self.name);
-        let templates = folder.join("templates");
-        fs::create_dir_all(&templates).at_path("create", &templates)?;
+        create_folder(&folder.join("templates"))?;
         for (path, content) in self.files() {
             let path = folder.join(path);
             fs::write(&path, content).at_path("write", &path)?;

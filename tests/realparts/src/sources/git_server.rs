@@ -13,7 +13,7 @@ use axum::http::{HeaderMap, Method, Response, StatusCode, Uri};
 use tokio::io::AsyncWriteExt;
 
 use crate::command::{clean_command, run};
-use crate::error::{IoContext, Result};
+use crate::error::{IoContext, Result, create_folder};
 use crate::programs::require_tool;
 use crate::sources::helm::utf8;
 use crate::sources::loopback_server::LoopbackServer;
@@ -34,12 +34,12 @@ impl GitServer {
     /// Serves the repositories in `<folder>/repositories`; none at first.
     pub fn start(folder: &Path) -> Result<Self> {
         require_tool("git", "--version", GIT_INSTALL)?;
-        let repositories = folder.join("repositories");
-        fs::create_dir_all(&repositories).at_path("create", &repositories)?;
-        let backend = Arc::new(Backend { home: folder.to_owned(), repositories });
+        let folder = create_folder(folder)?;
+        let repositories = create_folder(&folder.join("repositories"))?;
+        let backend = Arc::new(Backend { home: folder.clone(), repositories });
         let router =
             Router::new().fallback(serve).layer(DefaultBodyLimit::max(LARGEST_REQUEST_BYTES)).with_state(backend);
-        Ok(Self { server: LoopbackServer::start("git-server", router)?, folder: folder.to_owned() })
+        Ok(Self { server: LoopbackServer::start("git-server", router)?, folder })
     }
 
     /// What a GitRepository's `spec.url` takes for a repository; the branch is `main`.
@@ -74,8 +74,7 @@ impl GitServer {
 
     fn change(&self, repository: &str, message: &str, edit: impl FnOnce(&Path) -> Result<()>) -> Result<String> {
         let bare = self.folder.join("repositories").join(format!("{repository}.git"));
-        let work_tree = self.folder.join("work-trees").join(repository);
-        fs::create_dir_all(&work_tree).at_path("create", &work_tree)?;
+        let work_tree = create_folder(&self.folder.join("work-trees").join(repository))?;
         if !bare.exists() {
             self.git(&["init", "--quiet", "--bare", "--initial-branch", BRANCH, utf8(&bare)?])?;
         }

@@ -1,10 +1,9 @@
 //! The helm command line: packages charts, makes the index of a repository, pushes to a registry.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::command::{clean_command, run};
-use crate::error::{Error, IoContext, Result};
+use crate::error::{Error, IoContext, Result, create_folder};
 use crate::programs::Programs;
 use crate::recipes::Program;
 use crate::sources::chart::ExampleChart;
@@ -19,8 +18,7 @@ pub struct Helm {
 impl Helm {
     /// helm with its caches and settings in `home`.
     pub fn new(programs: &Programs, home: &Path) -> Result<Self> {
-        fs::create_dir_all(home).at_path("create", home)?;
-        Ok(Self { program: programs.path(Program::Helm)?, home: home.to_owned() })
+        Ok(Self { program: programs.path(Program::Helm)?, home: create_folder(home)? })
     }
 
     /// Runs helm and returns what it prints.

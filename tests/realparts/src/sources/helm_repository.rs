@@ -10,7 +10,7 @@ use axum::extract::{Path as UrlPath, State};
 use axum::http::StatusCode;
 use axum::routing::get;
 
-use crate::error::{IoContext, Result};
+use crate::error::{IoContext, Result, create_folder};
 use crate::programs::Programs;
 use crate::sources::chart::ExampleChart;
 use crate::sources::helm::{Helm, utf8};
@@ -27,8 +27,7 @@ pub struct HelmRepository {
 impl HelmRepository {
     /// Serves what is published into `<folder>/charts`; empty at first, with an index.
     pub fn start(programs: &Programs, folder: &Path) -> Result<Self> {
-        let charts = folder.join("charts");
-        fs::create_dir_all(&charts).at_path("create", &charts)?;
+        let charts = create_folder(&folder.join("charts"))?;
         let helm = Helm::new(programs, &folder.join("helm-home"))?;
         let router = Router::new().route("/{file}", get(serve_file)).with_state(Arc::new(charts.clone()));
         let server = LoopbackServer::start("helm-repository", router)?;

@@ -1,10 +1,9 @@
 //! An OCI registry on loopback (crane's), which charts are pushed to.
 
-use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::error::{IoContext, Result};
+use crate::error::{IoContext, Result, create_folder};
 use crate::ports::Port;
 use crate::process::{Launch, Process};
 use crate::programs::Programs;
@@ -27,8 +26,8 @@ pub struct OciRegistry {
 impl OciRegistry {
     /// Starts a registry with its blobs below `folder`; they survive a restart.
     pub fn start(programs: &Programs, folder: &Path) -> Result<Self> {
-        let blobs = folder.join("blobs");
-        fs::create_dir_all(&blobs).at_path("create", &blobs)?;
+        let folder = &create_folder(folder)?;
+        let blobs = create_folder(&folder.join("blobs"))?;
         let port = Port::reserve()?;
         let launch = Launch::new("oci-registry", &programs.path(Program::Crane)?, folder)
             .args(["registry", "serve", "--address", &port.address(), "--disk"])
