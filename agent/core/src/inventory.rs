@@ -217,9 +217,17 @@ impl Inventory {
         })
     }
 
-    /// Notes that an equal plan was confirmed under a newer fence. In memory it voids older tombstones at once; it is
-    /// stored with the next commit, so that a position that changes nothing writes nothing.
-    pub fn affirm(&mut self, fence: &Fence, listed: &BTreeSet<(InstallKey, Uid)>) {
+    /// Notes that the committed plan was confirmed under a newer fence. In memory it voids older tombstones of what the
+    /// plan lists at once; it is stored with the next commit, so that a position that changes nothing writes nothing.
+    pub fn advance(&mut self, fence: &Fence) {
+        let Some(committed) = self.newest_fence.filter(|newest| fence.is_at_least(newest)) else { return };
+        let committed = (committed.era.number, committed.position);
+        for held in self.installs.values_mut().filter(|held| held.affirmed >= committed) {
+            held.affirmed = held.affirmed.max((fence.era.number, fence.position));
+        }
+    }
+
+    pub(crate) fn affirm(&mut self, fence: &Fence, listed: &BTreeSet<(InstallKey, Uid)>) {
         for (install, assignment) in listed {
             if let Some(held) = self.installs.get_mut(install).filter(|held| held.assignment == *assignment) {
                 held.affirmed = held.affirmed.max((fence.era.number, fence.position));
@@ -335,27 +343,6 @@ impl HeldInstall {
             drift_repairs: self.drift_repairs,
             last_drift: self.last_drift.clone(),
         }
-    }
-
-    /// Returns the objects to remove, in stages: each begins once everything of the one before is really gone. What
-    /// installs (HelmRelease, Kustomization) goes before what it installs from; kinds that are never deleted are left out.
-    #[must_use]
-    pub fn removal_stages(&self) -> Vec<Vec<ObjectKey>> {
-        let applied_at = |key: &ObjectKey| self.render.objects.iter().position(|object| object.key() == key);
-        let mut keys: Vec<&ObjectKey> = self.objects.keys().filter(|key| !is_orphanable(key)).collect();
-        keys.sort_by_key(|key| (removal_rank(key), std::cmp::Reverse(applied_at(key)), *key));
-        let stages = keys.chunk_by(|one, other| removal_rank(one) == removal_rank(other));
-        stages.map(|stage| stage.iter().map(|key| (*key).clone()).collect()).collect()
-    }
-}
-
-/// Returns when an object goes in a removal: what installs first, then the rest, sources last.
-#[must_use]
-pub fn removal_rank(key: &ObjectKey) -> u8 {
-    match key.group.as_str() {
-        "helm.toolkit.fluxcd.io" | "kustomize.toolkit.fluxcd.io" => 0,
-        "source.toolkit.fluxcd.io" | "source.extensions.fluxcd.io" => 2,
-        _ => 1,
     }
 }
 

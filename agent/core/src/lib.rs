@@ -7,8 +7,10 @@
 
 pub mod hello;
 pub mod intent;
+pub mod invariants;
 pub mod inventory;
 pub mod judge;
+pub mod order;
 pub mod pace;
 pub mod parked;
 pub mod reconcile;

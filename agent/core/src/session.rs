@@ -10,25 +10,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use starling_model::limits::{COMMAND_LEASE, PROTOCOL_VERSIONS, RECONNECT_MAXIMUM, RECONNECT_WINDOW, SESSION_TIMEOUT};
-use starling_model::session::{
-    AgentMessage, Command, CommandResult, Desired, Heartbeat, HubMessage, Lease, Receipt, Welcome,
-};
+use starling_model::session::{AgentMessage, Command, CommandResult, Heartbeat, HubMessage, Lease, Welcome};
 use starling_model::{Digest, ErrorCode, Fence, Millis, Uid};
 
+pub use self::leaving::LIVED;
+use self::leaving::jitter;
+pub use self::orders::COMMANDS_AT_ONCE;
 use crate::inventory::Inventory;
-use crate::parked::{ParkError, Parked, RenderShelf};
+use crate::parked::{Parked, RenderShelf};
+
+mod leaving;
+mod orders;
 
 /// How long an attempt to dial may take, TLS included.
 pub const DIAL_TIMEOUT: Duration = Duration::from_secs(20);
-
-/// How long a session must have been open for its end to count as the first failure.
-pub const LIVED: Duration = Duration::from_secs(10);
-
-/// How many commands run at once; a further one is answered with an error.
-pub const COMMANDS_AT_ONCE: usize = 16;
-
-/// How many redirects in a row are followed at once.
-const REDIRECTS_AT_ONCE: u32 = 4;
 
 /// How many heartbeats may be unanswered before the oldest is forgotten.
 const HEARTBEATS_OUTSTANDING: usize = 8;
@@ -53,8 +48,8 @@ pub enum Input {
     Tick,
     /// A command ran.
     CommandDone(CommandResult),
-    /// A detaching plan was committed under this fence.
-    Detached(Fence),
+    /// [`Session::observe_inventory`] was called after a commit.
+    InventoryChanged,
     /// The process stops.
     Stop,
 }
@@ -132,6 +127,7 @@ pub struct Session {
     hold_reason: Option<String>,
     last_error: Option<String>,
     running: BTreeSet<Uid>,
+    detached: Option<Fence>,
     dropped: u64,
 }
 
@@ -178,6 +174,7 @@ impl Session {
             hold_reason: None,
             last_error: None,
             running: BTreeSet::new(),
+            detached: None,
             dropped: 0,
         };
         session.observe_inventory(inventory);
@@ -187,6 +184,7 @@ impl Session {
     /// Takes over what the inventory holds, after each commit and each time it was read again.
     pub fn observe_inventory(&mut self, inventory: &Inventory) {
         self.shelf = inventory.shelf();
+        self.detached = inventory.detached();
         let committed = inventory.newest_fence();
         let is_news = |committed: &Fence| self.newest_fence.is_none_or(|newest| committed.is_at_least(&newest));
         if let Some(committed) = committed.filter(is_news) {
@@ -311,11 +309,16 @@ impl Session {
                 self.received(message, uptime, entropy, &mut effects);
             }
             (Input::Tick, _) => self.tick(uptime, entropy, &mut effects),
-            (Input::CommandDone(result), _) => {
-                self.running.remove(&result.id);
-                self.send_if_open(AgentMessage::CommandResult(result), &mut effects);
+            (Input::CommandDone(result), phase) => {
+                // The result of a command whose session ended has nobody to go to: the hub gave the command up with it.
+                if self.running.remove(&result.id) && matches!(phase, Phase::Open(_)) {
+                    effects.push(Effect::Send(AgentMessage::CommandResult(result)));
+                }
             }
-            (Input::Detached(fence), _) => self.send_if_open(AgentMessage::Detached(fence), &mut effects),
+            (Input::InventoryChanged, phase) => {
+                let is_open = matches!(phase, Phase::Open(_));
+                effects.extend(self.detached.filter(|_| is_open).map(AgentMessage::Detached).map(Effect::Send));
+            }
             (Input::Stop, phase) => {
                 if matches!(phase, Phase::Dialling { .. } | Phase::Greeting { .. } | Phase::Open(_)) {
                     effects.push(Effect::Close("the agent stops".to_owned()));
@@ -380,20 +383,18 @@ impl Session {
             (HubMessage::Welcome(welcome), Some(hello_sent)) => {
                 self.welcomed(welcome, hello_sent, uptime, entropy, effects);
             }
-            (HubMessage::Redirect { address, epoch }, _) => self.redirect(address, epoch, uptime, effects),
+            (HubMessage::Redirect { address, epoch }, _) => {
+                self.redirect(address, epoch, uptime, entropy, effects);
+            }
             (HubMessage::TrustBundle(pem), _) => effects.push(Effect::Trust(pem)),
-            (HubMessage::Drain { window }, None) => self.drain(window, uptime, entropy),
+            (HubMessage::Drain { window }, _) => self.drain(window, uptime, entropy, effects),
             (HubMessage::Desired(desired), None) => self.desired(*desired, uptime, entropy, effects),
             (HubMessage::Lease(lease), None) => self.leased(lease, effects),
             (HubMessage::Resync(reason), None) => effects.push(Effect::BeginSnapshot(reason)),
             (HubMessage::Command(command), None) => self.command(command, uptime, effects),
             (HubMessage::Welcome(_), None)
             | (
-                HubMessage::Drain { .. }
-                | HubMessage::Desired(_)
-                | HubMessage::Lease(_)
-                | HubMessage::Resync(_)
-                | HubMessage::Command(_),
+                HubMessage::Desired(_) | HubMessage::Lease(_) | HubMessage::Resync(_) | HubMessage::Command(_),
                 Some(_),
             ) => self.leave("the hub sent a message out of order", uptime, entropy, effects),
         }
@@ -431,6 +432,7 @@ impl Session {
         });
         self.lend(hello_sent, welcome.lease, welcome.hold_reason.clone(), effects);
         effects.push(Effect::Opened(welcome));
+        effects.extend(self.detached.map(AgentMessage::Detached).map(Effect::Send));
     }
 
     fn leased(&mut self, lease: Lease, effects: &mut Vec<Effect>) {
@@ -446,174 +448,6 @@ impl Session {
         self.lease_until = (!lease.is_zero()).then(|| asked.plus(lease.min(COMMAND_LEASE)));
         effects.push(Effect::LeaseChanged(self.lease_until));
     }
-
-    fn desired(
-        &mut self,
-        desired: Desired,
-        uptime: Millis,
-        entropy: &mut dyn FnMut() -> u64,
-        effects: &mut Vec<Effect>,
-    ) {
-        let (fence, plan_digest) = (desired.fence, desired.plan_digest);
-        let receipt = |refused| Effect::Send(AgentMessage::Receipt(Receipt { fence, plan_digest, refused }));
-        if self.newest_fence.is_some_and(|newest| !fence.is_at_least(&newest)) {
-            effects.push(receipt(Some(self.fence_refusal(&fence))));
-            return;
-        }
-        if desired.unchanged && self.plan_digest != Some(plan_digest) {
-            let reason = "the plan is said to be unchanged, but the agent holds another";
-            effects.push(receipt(Some(reason.to_owned())));
-            self.leave(reason, uptime, entropy, effects);
-            return;
-        }
-        self.newest_fence = Some(fence);
-        if desired.unchanged {
-            if let Some(parked) = &mut self.parked {
-                Arc::make_mut(parked).fence = fence;
-            }
-            effects.extend([receipt(None), Effect::Advance(fence)]);
-            return;
-        }
-        if desired.facts != self.facts {
-            effects.push(receipt(Some("the plan was computed from other facts than the agent reports now".to_owned())));
-            return;
-        }
-        let mut shelf = self.shelf.clone();
-        shelf.extend(
-            self.parked
-                .iter()
-                .flat_map(|parked| parked.renders())
-                .map(|(_, _, render)| (render.digest, Arc::clone(render))),
-        );
-        match Parked::new(desired, &shelf) {
-            Ok(parked) => {
-                let parked = Arc::new(parked);
-                self.plan_digest = Some(plan_digest);
-                self.parked = Some(Arc::clone(&parked));
-                effects.extend([receipt(None), Effect::Park(parked)]);
-            }
-            Err(error) => {
-                let reason = error.to_string();
-                effects.push(receipt(Some(reason.clone())));
-                match error {
-                    // A new Hello tells the hub what is held.
-                    ParkError::RenderNotHeld(..) => self.leave(&reason, uptime, entropy, effects),
-                    ParkError::RenderDiffers(_) | ParkError::NamedTwice(_) => {}
-                }
-            }
-        }
-    }
-
-    fn fence_refusal(&self, fence: &Fence) -> String {
-        let newest = self.newest_fence.map(|newest| newest.stamp()).unwrap_or_default();
-        let same_era = self.newest_fence.is_some_and(|newest| newest.order(fence).is_some());
-        if same_era {
-            format!("fence {} is older than {newest}, which the agent has seen", fence.stamp())
-        } else {
-            format!("fence {} is of another store than {newest}, which the agent has seen", fence.stamp())
-        }
-    }
-
-    fn command(&mut self, command: Command, uptime: Millis, effects: &mut Vec<Effect>) {
-        if self.running.contains(&command.id) {
-            return;
-        }
-        let refusal = if !self.lease_is_live(uptime) {
-            "the agent has no live command lease"
-        } else if self.running.len() >= COMMANDS_AT_ONCE {
-            "too many commands run at once"
-        } else {
-            self.running.insert(command.id);
-            effects.push(Effect::RunCommand(command));
-            return;
-        };
-        let outcomes = command.objects.into_iter().map(|key| (key, Some(refusal.to_owned()))).collect();
-        let result = CommandResult { id: command.id, outcomes };
-        effects.push(Effect::Send(AgentMessage::CommandResult(result)));
-    }
-
-    fn redirect(&mut self, address: String, epoch: u64, uptime: Millis, effects: &mut Vec<Effect>) {
-        if epoch < self.newest_epoch || self.redirects >= REDIRECTS_AT_ONCE {
-            return;
-        }
-        self.newest_epoch = epoch;
-        self.redirects += 1;
-        effects.push(Effect::Close(format!("redirected to {address}")));
-        self.redirected = Some(address);
-        self.dial(uptime, effects);
-    }
-
-    fn drain(&mut self, window: Duration, uptime: Millis, entropy: &mut dyn FnMut() -> u64) {
-        let Phase::Open(open) = &mut self.phase else { return };
-        let leave_at = uptime.plus(jitter(window.min(RECONNECT_MAXIMUM), entropy));
-        open.leave_at.get_or_insert(leave_at);
-    }
-
-    fn dial(&mut self, uptime: Millis, effects: &mut Vec<Effect>) {
-        self.phase = Phase::Dialling { since: uptime };
-        effects.push(Effect::Dial { address: self.redirected.as_ref().unwrap_or(&self.home).clone() });
-    }
-
-    fn leave(&mut self, reason: &str, uptime: Millis, entropy: &mut dyn FnMut() -> u64, effects: &mut Vec<Effect>) {
-        effects.push(Effect::Close(reason.to_owned()));
-        self.ended(End { code: None, message: reason.to_owned() }, uptime, entropy);
-    }
-
-    /// Decides how long to wait after a stream ended. A lease that was lent runs on by the clock, unless the hub sent
-    /// the agent away.
-    fn ended(&mut self, end: End, uptime: Millis, entropy: &mut dyn FnMut() -> u64) {
-        self.last_error = Some(end.message);
-        self.redirects = 0;
-        if let Phase::Open(open) = &self.phase {
-            if uptime.since(open.since) >= LIVED {
-                self.failures = 0;
-            }
-            if let Some(leave_at) = open.leave_at {
-                self.phase = Phase::Waiting { until: leave_at.max(uptime) };
-                return;
-            }
-        }
-        if end.code.is_some_and(sends_away) {
-            self.lease_until = None;
-            let span = RECONNECT_MAXIMUM.saturating_sub(SESSION_TIMEOUT);
-            self.phase = Phase::Waiting { until: uptime.plus(SESSION_TIMEOUT).plus(jitter(span, entropy)) };
-        } else {
-            let doublings = self.failures.saturating_sub(1).min(16);
-            let span = self.window.saturating_mul(1 << doublings).min(RECONNECT_MAXIMUM);
-            self.phase = Phase::Waiting { until: uptime.plus(jitter(span, entropy)) };
-        }
-        self.failures = self.failures.saturating_add(1);
-    }
-
-    fn send_if_open(&self, message: AgentMessage, effects: &mut Vec<Effect>) {
-        if self.is_open() {
-            effects.push(Effect::Send(message));
-        }
-    }
-}
-
-/// Tells whether the hub will not take this agent soon: another instance has its identity, it was revoked, it does
-/// not belong here, or the two do not understand each other.
-fn sends_away(code: ErrorCode) -> bool {
-    match code {
-        ErrorCode::Conflict
-        | ErrorCode::PermissionDenied
-        | ErrorCode::Unauthenticated
-        | ErrorCode::CredentialRefused
-        | ErrorCode::InvalidRequest => true,
-        ErrorCode::NotFound
-        | ErrorCode::ApprovalRequired
-        | ErrorCode::FleetHolds
-        | ErrorCode::LimitExceeded
-        | ErrorCode::Unavailable
-        | ErrorCode::Internal => false,
-    }
-}
-
-/// Draws a duration between zero and `span`, both included.
-fn jitter(span: Duration, entropy: &mut dyn FnMut() -> u64) -> Duration {
-    let millis = u64::try_from(span.as_millis()).unwrap_or(u64::MAX - 1);
-    Duration::from_millis(entropy() % (millis + 1))
 }
 
 #[cfg(test)]

@@ -1,0 +1,122 @@
+//! When a session leaves its stream, where it dials next and how long it waits before.
+
+use std::time::Duration;
+
+use starling_model::limits::{RECONNECT_MAXIMUM, SESSION_TIMEOUT};
+use starling_model::{ErrorCode, Millis};
+
+use super::{Effect, End, Phase, Session};
+
+/// How long a session must have been open for its end to count as the first failure.
+pub const LIVED: Duration = Duration::from_secs(10);
+
+/// How many redirects in a row are followed at once.
+const REDIRECTS_AT_ONCE: u32 = 4;
+
+impl Session {
+    pub(super) fn redirect(
+        &mut self,
+        address: String,
+        epoch: u64,
+        uptime: Millis,
+        entropy: &mut dyn FnMut() -> u64,
+        effects: &mut Vec<Effect>,
+    ) {
+        if epoch < self.newest_epoch {
+            return;
+        }
+        self.newest_epoch = epoch;
+        if self.redirects >= REDIRECTS_AT_ONCE {
+            self.redirected = None;
+            self.leave("the hub's processes redirect in a circle", uptime, entropy, effects);
+            return;
+        }
+        self.redirects += 1;
+        effects.push(Effect::Close(format!("redirected to {address}")));
+        self.redirected = Some(address);
+        self.dial(uptime, effects);
+    }
+
+    /// Picks the moment to leave a process that is about to stop; one that does not greet any more is left at once.
+    pub(super) fn drain(
+        &mut self,
+        window: Duration,
+        uptime: Millis,
+        entropy: &mut dyn FnMut() -> u64,
+        effects: &mut Vec<Effect>,
+    ) {
+        let leave_at = uptime.plus(jitter(window.min(RECONNECT_MAXIMUM), entropy));
+        if let Phase::Open(open) = &mut self.phase {
+            open.leave_at.get_or_insert(leave_at);
+        } else {
+            effects.push(Effect::Close("the hub is about to stop".to_owned()));
+            self.phase = Phase::Waiting { until: leave_at };
+        }
+    }
+
+    pub(super) fn dial(&mut self, uptime: Millis, effects: &mut Vec<Effect>) {
+        self.phase = Phase::Dialling { since: uptime };
+        effects.push(Effect::Dial { address: self.redirected.as_ref().unwrap_or(&self.home).clone() });
+    }
+
+    pub(super) fn leave(
+        &mut self,
+        reason: &str,
+        uptime: Millis,
+        entropy: &mut dyn FnMut() -> u64,
+        effects: &mut Vec<Effect>,
+    ) {
+        effects.push(Effect::Close(reason.to_owned()));
+        self.ended(End { code: None, message: reason.to_owned() }, uptime, entropy);
+    }
+
+    /// Decides how long to wait after a stream ended. A lease that was lent runs on by the clock, unless the hub sent
+    /// the agent away.
+    pub(super) fn ended(&mut self, end: End, uptime: Millis, entropy: &mut dyn FnMut() -> u64) {
+        self.last_error = Some(end.message);
+        self.redirects = 0;
+        if let Phase::Open(open) = &self.phase {
+            if uptime.since(open.since) >= LIVED {
+                self.failures = 0;
+            }
+            if let Some(leave_at) = open.leave_at {
+                self.phase = Phase::Waiting { until: leave_at.max(uptime) };
+                return;
+            }
+        }
+        if end.code.is_some_and(sends_away) {
+            self.lease_until = None;
+            let span = RECONNECT_MAXIMUM.saturating_sub(SESSION_TIMEOUT);
+            self.phase = Phase::Waiting { until: uptime.plus(SESSION_TIMEOUT).plus(jitter(span, entropy)) };
+        } else {
+            let doublings = self.failures.saturating_sub(1).min(16);
+            let span = self.window.saturating_mul(1 << doublings).min(RECONNECT_MAXIMUM);
+            self.phase = Phase::Waiting { until: uptime.plus(jitter(span, entropy)) };
+        }
+        self.failures = self.failures.saturating_add(1);
+    }
+}
+
+/// Tells whether the hub will not take this agent soon: another instance has its identity, it was revoked, it does
+/// not belong here, or the two do not understand each other.
+fn sends_away(code: ErrorCode) -> bool {
+    match code {
+        ErrorCode::Conflict
+        | ErrorCode::PermissionDenied
+        | ErrorCode::Unauthenticated
+        | ErrorCode::CredentialRefused
+        | ErrorCode::InvalidRequest => true,
+        ErrorCode::NotFound
+        | ErrorCode::ApprovalRequired
+        | ErrorCode::FleetHolds
+        | ErrorCode::LimitExceeded
+        | ErrorCode::Unavailable
+        | ErrorCode::Internal => false,
+    }
+}
+
+/// Draws a duration between zero and `span`, both included.
+pub(super) fn jitter(span: Duration, entropy: &mut dyn FnMut() -> u64) -> Duration {
+    let millis = u64::try_from(span.as_millis()).unwrap_or(u64::MAX - 1);
+    Duration::from_millis(entropy() % (millis + 1))
+}
