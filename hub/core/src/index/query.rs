@@ -1,0 +1,217 @@
+//! Questions to the index: which objects, a page at a time, and how many in all.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+
+use starling_model::{ClusterId, Millis, ObjectKey, ObjectStatus, Uid};
+
+use super::StatusIndex;
+use super::cluster::ClusterStatus;
+use super::counts::HealthSet;
+use super::interner::Symbol;
+use super::row::Row;
+
+/// Which objects; a field that is `None` takes all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Filter {
+    /// Only objects of these clusters.
+    pub clusters: Option<BTreeSet<ClusterId>>,
+    /// Only objects of these healths.
+    pub health: HealthSet,
+    /// Only objects of this API group.
+    pub group: Option<String>,
+    /// Only objects of this kind.
+    pub kind: Option<String>,
+    /// Only objects of this namespace.
+    pub namespace: Option<String>,
+    /// Only objects of this name.
+    pub name: Option<String>,
+    /// Only objects that came from this assignment.
+    pub assignment: Option<Uid>,
+}
+
+/// An object's place in the order of answers: by cluster id, then by key. Also the token of the page behind it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Cursor {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// The object.
+    pub key: ObjectKey,
+}
+
+/// Text that is not a page token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a page token of this list")]
+pub struct CursorError;
+
+/// One object of an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// What its agent said last.
+    pub status: ObjectStatus,
+    /// Wall time of the hub when the health became what it is.
+    pub since: Millis,
+}
+
+/// A page of an answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// The objects, by cluster id, then by key.
+    pub objects: Vec<Found>,
+    /// How many match in all, on every page.
+    pub total: u64,
+    /// True when more match behind the last.
+    pub more: bool,
+}
+
+impl Default for Filter {
+    fn default() -> Self {
+        Self {
+            clusters: None,
+            health: HealthSet::ALL,
+            group: None,
+            kind: None,
+            namespace: None,
+            name: None,
+            assignment: None,
+        }
+    }
+}
+
+impl Page {
+    /// Returns the place behind which the next page begins; `None` on the last page.
+    #[must_use]
+    pub fn next(&self) -> Option<Cursor> {
+        let last = self.objects.last().filter(|_| self.more)?;
+        Some(Cursor { cluster: last.cluster, key: last.status.key.clone() })
+    }
+}
+
+impl StatusIndex {
+    /// Answers a filter with at most `size` objects behind `after`.
+    #[must_use]
+    pub fn query(&self, filter: &Filter, after: Option<&Cursor>, size: usize) -> Page {
+        let mut page = Page::default();
+        let Some(matcher) = Matcher::new(filter, self) else { return page };
+        match &filter.clusters {
+            None => {
+                for (id, cluster) in self.clusters() {
+                    self.visit(*id, cluster, &matcher, after, size, &mut page);
+                }
+            }
+            Some(ids) => {
+                for id in ids {
+                    if let Some(cluster) = self.cluster(id) {
+                        self.visit(*id, cluster, &matcher, after, size, &mut page);
+                    }
+                }
+            }
+        }
+        page
+    }
+
+    fn visit(
+        &self,
+        id: ClusterId,
+        cluster: &ClusterStatus,
+        matcher: &Matcher,
+        after: Option<&Cursor>,
+        size: usize,
+        page: &mut Page,
+    ) {
+        let in_set = cluster.counts().in_set(matcher.health);
+        if in_set == 0 {
+            return;
+        }
+        // A cluster before the page, or behind a full one, is only counted.
+        let before_page = after.is_some_and(|cursor| id < cursor.cluster);
+        if before_page || page.more {
+            page.total += matcher.count(cluster, in_set);
+            return;
+        }
+        let rows = match after {
+            Some(cursor) if cursor.cluster == id => {
+                page.total += matcher.count(cluster, in_set);
+                cluster.rows_after(&cursor.key, self.interner())
+            }
+            _ => cluster.rows(),
+        };
+        let counted_already = rows.len() < cluster.rows().len() || after.is_some_and(|cursor| cursor.cluster == id);
+        for row in rows.iter().filter(|row| matcher.matches(row)) {
+            page.total += u64::from(!counted_already);
+            if page.objects.len() < size {
+                page.objects.push(Found { cluster: id, status: row.status(self.interner()), since: row.since() });
+            } else {
+                page.more = true;
+            }
+        }
+    }
+}
+
+/// A filter in symbols; there is none when a text of the filter is not in use anywhere.
+struct Matcher {
+    health: HealthSet,
+    group: Option<Symbol>,
+    kind: Option<Symbol>,
+    namespace: Option<Symbol>,
+    name: Option<Symbol>,
+    assignment: Option<Uid>,
+}
+
+impl Matcher {
+    fn new(filter: &Filter, index: &StatusIndex) -> Option<Self> {
+        let symbol = |text: &Option<String>| match text {
+            None => Some(None),
+            Some(text) => index.interner().find(text).map(Some),
+        };
+        if filter.assignment.is_some_and(|uid| index.assignment_counts(&uid).is_empty()) {
+            return None;
+        }
+        Some(Self {
+            health: filter.health,
+            group: symbol(&filter.group)?,
+            kind: symbol(&filter.kind)?,
+            namespace: symbol(&filter.namespace)?,
+            name: symbol(&filter.name)?,
+            assignment: filter.assignment,
+        })
+    }
+
+    fn matches(&self, row: &Row) -> bool {
+        self.health.contains(row.health)
+            && self.kind.is_none_or(|kind| kind == row.kind)
+            && self.name.is_none_or(|name| name == row.name)
+            && self.namespace.is_none_or(|namespace| namespace == row.namespace)
+            && self.group.is_none_or(|group| group == row.group)
+            && self.assignment.is_none_or(|assignment| row.assignment == Some(assignment))
+    }
+
+    /// Counts a cluster's matches; `in_set` is the number with the right health.
+    fn count(&self, cluster: &ClusterStatus, in_set: u64) -> u64 {
+        let health_alone =
+            [self.group, self.kind, self.namespace, self.name].iter().all(Option::is_none) && self.assignment.is_none();
+        if health_alone {
+            return in_set;
+        }
+        cluster.rows().iter().filter(|row| self.matches(row)).count() as u64
+    }
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.cluster, self.key)
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = CursorError;
+
+    fn from_str(text: &str) -> Result<Self, CursorError> {
+        let (cluster, key) = text.split_once('/').ok_or(CursorError)?;
+        let cluster = cluster.parse().map_err(|_| CursorError)?;
+        Ok(Self { cluster, key: ObjectKey::parse(key).ok_or(CursorError)? })
+    }
+}
