@@ -1,6 +1,7 @@
 //! The hub's decisions, pure: planner, deletion and its budget, sessions, status index, enrolment rules.
 
 pub mod change;
+pub mod deletion;
 pub mod enrolment;
 pub mod fleet;
 pub mod hold;
@@ -9,4 +10,5 @@ pub mod planner;
 pub mod records;
 pub mod resources;
 pub mod selector;
+pub mod session;
 pub mod steward;

@@ -1,0 +1,11 @@
+//! Deletion needs evidence, and has a budget (invariants I1 and I2).
+//!
+//! Owns counting what a removal would take away, and judging whether it may go at once or waits for approval. Does not
+//! own writing tombstones and proposals: the steward does, by what is judged here.
+
+pub mod budget;
+mod holding;
+mod judge;
+
+pub use holding::{Holding, holding, proposed};
+pub use judge::{Cause, Verdict, judge};
