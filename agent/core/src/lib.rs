@@ -18,3 +18,6 @@ pub mod records;
 pub mod session;
 pub mod status_book;
 mod status_size;
+
+#[cfg(test)]
+mod testing;
