@@ -1,1 +1,8 @@
-//! Placeholder.
+//! Simulated fleets over the real protocol: the agent's own code over managed clusters in memory.
+//!
+//! Owns the clusters in memory, adopting and running many of them, and measuring a hub with them. Does not own any of the
+//! agent's behaviour: each simulated cluster runs [`starling_agent`] as it is.
+
+pub mod bench;
+pub mod cluster;
+pub mod fleet;

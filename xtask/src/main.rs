@@ -1,1 +1,50 @@
-fn main() {}
+//! `cargo xtask`: builds, starts, tests and measures Starling.
+//!
+//! Owns the order in which things are built and started. Does not own any of Starling's behaviour: it runs the same programs
+//! that people run.
+
+mod bench;
+mod build;
+mod codegen;
+mod demo;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Builds, starts, tests and measures Starling.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Starts a hub with an example fleet of simulated clusters, and real ones if asked.
+    Demo(demo::DemoArguments),
+    /// Runs every test: rules, lints, unit, simulation, api, end to end on real parts.
+    Test(test::TestArguments),
+    /// Measures a hub with 1,000 simulated clusters against a bare gRPC floor, and an agent on a real cluster.
+    Bench(bench::BenchArguments),
+    /// Generates the committed code of the protos anew.
+    Codegen,
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Demo(arguments) => demo::run(&arguments),
+        Command::Test(arguments) => test::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
+        Command::Codegen => codegen::run(),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! The admin calls that change something: the steward decides, then the directory is edited.
+
+use starling_hub_core::resources::{InputKey, Kind, Resource};
+use starling_hub_core::steward::{
+    Adopt, Answer, Approve, Checked, Delete, Deletion, Detach, DetachStage, Outcome, Recover, Request as Ask,
+};
+use starling_model::{ErrorCode, ResourceName, Uid, ids};
+use starling_proto::v1;
+use tonic::{Request, Response, Status};
+
+use super::auth::Caller;
+use super::error::{refused, status};
+use super::{Admin, internal};
+use crate::source::{EditError, yaml};
+
+/// How long a join token lives unless the caller says otherwise.
+const TOKEN_SECONDS: u64 = 24 * 3600;
+
+/// The longest life of a join token.
+const TOKEN_SECONDS_LIMIT: u64 = 30 * 24 * 3600;
+
+impl Admin {
+    pub(super) async fn adopt_cluster(
+        &self,
+        request: Request<v1::AdoptRequest>,
+    ) -> Result<Response<v1::AdoptResponse>, Status> {
+        let actor = caller(&request)?;
+        let asked = request.into_inner();
+        let key = InputKey::new(Kind::ManagedCluster, asked.workspace.as_str(), asked.name.as_str());
+        let seconds = if asked.token_seconds == 0 { TOKEN_SECONDS } else { asked.token_seconds };
+        if seconds > TOKEN_SECONDS_LIMIT {
+            let message = format!("a token lives at most {TOKEN_SECONDS_LIMIT} seconds (30 days)");
+            return Err(status(ErrorCode::InvalidRequest, message));
+        }
+        let adopt = Adopt {
+            workspace: asked.workspace,
+            name: asked.name,
+            labels: asked.labels,
+            expires: self.clock.now().plus(std::time::Duration::from_secs(seconds)),
+            file: crate::source::own_file(&key),
+        };
+        let Answer::Adopted(adopted) = self.ask(&actor, Ask::Adopt(adopt)).await? else { return Err(internal()) };
+        let edit = if adopted.created { self.put(&[adopted.document]).await? } else { String::new() };
+        Ok(Response::new(v1::AdoptResponse {
+            cluster_id: adopted.cluster.to_string(),
+            created: adopted.created,
+            token: adopted.token.reveal(),
+            token_expires_millis: adopted.expires.0,
+            trust_pem: self.identity.trust_pem.clone(),
+            agent_address: self.identity.agent_address.clone(),
+            fleet: self.identity.fleet.clone(),
+            edit_to_make: edit,
+        }))
+    }
+
+    pub(super) async fn detach_cluster(
+        &self,
+        request: Request<v1::DetachRequest>,
+    ) -> Result<Response<v1::DetachResponse>, Status> {
+        let actor = caller(&request)?;
+        let v1::DetachRequest { workspace, name, forget } = request.into_inner();
+        let detach = Detach { workspace, name, forget };
+        let Answer::Detached { stage, remove } = self.ask(&actor, Ask::Detach(detach)).await? else {
+            return Err(internal());
+        };
+        let stage = match stage {
+            DetachStage::Requested => "requested",
+            DetachStage::Acknowledged => "acknowledged",
+            DetachStage::Forgotten => "forgotten",
+        };
+        Ok(Response::new(v1::DetachResponse { stage: stage.into(), edit_to_make: self.remove(remove).await? }))
+    }
+
+    pub(super) async fn apply_documents(
+        &self,
+        request: Request<v1::ApplyRequest>,
+    ) -> Result<Response<v1::ApplyResponse>, Status> {
+        let actor = caller(&request)?;
+        let asked = request.into_inner();
+        let resources = parse(&asked.documents)?;
+        let Answer::Checked(checked) = self.ask(&actor, Ask::CheckResources(resources.clone())).await? else {
+            return Err(internal());
+        };
+        if !asked.dry_run {
+            let changed: Vec<Resource> = resources
+                .into_iter()
+                .filter(|resource| {
+                    checked.iter().any(|one| one.key == resource.key() && one.outcome != Outcome::Unchanged)
+                })
+                .collect();
+            let edit = self.put(&changed).await?;
+            if !edit.is_empty() {
+                let message = format!("the hub cannot write its directory; make this edit there:\n{edit}");
+                return Err(status(ErrorCode::PermissionDenied, message));
+            }
+            self.sync(&actor).await?;
+        }
+        Ok(Response::new(v1::ApplyResponse { resources: checked.into_iter().map(applied).collect() }))
+    }
+
+    pub(super) async fn delete_resource(
+        &self,
+        request: Request<v1::DeleteRequest>,
+    ) -> Result<Response<v1::DeleteResponse>, Status> {
+        let actor = caller(&request)?;
+        let asked = request.into_inner();
+        let Some(kind) = Kind::parse(&asked.kind) else {
+            let known = Kind::ALL.map(Kind::word).join(", ");
+            let message = format!("{:?} is not a kind of resource: use one of {known}", asked.kind);
+            return Err(status(ErrorCode::InvalidRequest, message));
+        };
+        let key = InputKey::new(kind, asked.namespace, asked.name);
+        let delete = Delete { key, approved_count: asked.approved_count };
+        let Answer::Deletion(deletion) = self.ask(&actor, Ask::Delete(delete)).await? else { return Err(internal()) };
+        let Deletion { uid, installs, clusters, unheard, examples, deleted, remove } = deletion;
+        Ok(Response::new(v1::DeleteResponse {
+            installs,
+            clusters,
+            unheard,
+            deleted,
+            uid: uid.map_or_else(Vec::new, |uid| uid.0.to_vec()),
+            edit_to_make: self.remove(remove).await?,
+            examples: examples.iter().map(ResourceName::to_string).collect(),
+        }))
+    }
+
+    pub(super) async fn approve_proposal(
+        &self,
+        request: Request<v1::ApproveRequest>,
+    ) -> Result<Response<v1::ApproveResponse>, Status> {
+        let actor = caller(&request)?;
+        let asked = request.into_inner();
+        let proposal = Uid::from_slice(&asked.proposal)
+            .ok_or_else(|| status(ErrorCode::InvalidRequest, "a proposal's id is a UUID"))?;
+        let approve = Approve { proposal, count: asked.count };
+        let Answer::Approved { installs } = self.ask(&actor, Ask::Approve(approve)).await? else {
+            return Err(internal());
+        };
+        Ok(Response::new(v1::ApproveResponse { installs }))
+    }
+
+    pub(super) async fn recover(
+        &self,
+        request: Request<v1::RecoverStoreRequest>,
+    ) -> Result<Response<v1::RecoverStoreResponse>, Status> {
+        let actor = caller(&request)?;
+        let recover = Recover {
+            fleet: request.into_inner().fleet,
+            mark: self.marks.mark().map(|mark| (mark.era, mark.reserved)),
+            shown: self.shard.newest_shown_fence(),
+        };
+        let Answer::Recovered { era, position } = self.ask(&actor, Ask::Recover(recover)).await? else {
+            return Err(internal());
+        };
+        self.sync(&actor).await?;
+        Ok(Response::new(v1::RecoverStoreResponse { era_number: era.number, position: position.0 }))
+    }
+
+    async fn ask(&self, actor: &str, request: Ask) -> Result<Answer, Status> {
+        self.steward.submit(actor, request).await.map_err(refused)
+    }
+
+    /// Reads the directory now, so that the caller's next question is answered from what it just wrote.
+    async fn sync(&self, actor: &str) -> Result<(), Status> {
+        let Some(directory) = self.directory.clone() else { return Ok(()) };
+        let scan = blocking(move || directory.scan()).await?;
+        self.problems.replace(scan.unreadable);
+        let Answer::Synced(synced) = self.ask(actor, Ask::SyncInputs(scan.inputs)).await? else {
+            return Err(internal());
+        };
+        self.problems.replace_untaken(synced.problems);
+        Ok(())
+    }
+
+    /// Writes documents; returns the edit to make where the directory cannot be written.
+    async fn put(&self, resources: &[Resource]) -> Result<String, Status> {
+        let Some(directory) = self.directory.clone() else { return Ok(String::new()) };
+        let documents = resources.to_vec();
+        match blocking(move || directory.put(&documents)).await? {
+            Ok(()) => Ok(String::new()),
+            Err(EditError::NotWritable { path, error }) => {
+                tracing::warn!(path = %path.display(), %error, "cannot write the directory");
+                let texts: Vec<String> = resources.iter().map(crate::source::to_yaml).collect();
+                Ok(format!("# write to {}\n{}", path.display(), texts.join("---\n")))
+            }
+            Err(error @ EditError::Refused { .. }) => Err(status(ErrorCode::Conflict, error.to_string())),
+        }
+    }
+
+    /// Removes a document; returns the edit to make where the directory cannot be written.
+    async fn remove(&self, document: Option<(String, InputKey)>) -> Result<String, Status> {
+        let (Some((file, key)), Some(directory)) = (document, self.directory.clone()) else { return Ok(String::new()) };
+        let removed = key.clone();
+        match blocking(move || directory.remove(&removed)).await? {
+            Ok(()) => Ok(String::new()),
+            Err(error) => {
+                tracing::warn!(%file, %error, "cannot edit the directory");
+                Ok(format!("remove {} {} from {file}", key.kind.as_str(), key.qualified()))
+            }
+        }
+    }
+}
+
+/// Returns who calls.
+#[expect(clippy::result_large_err, reason = "handlers return a Status")]
+pub(super) fn caller<T>(request: &Request<T>) -> Result<String, Status> {
+    let caller = request.extensions().get::<Caller>();
+    caller.map(|caller| caller.name.clone()).ok_or_else(|| status(ErrorCode::Unauthenticated, "no token was sent"))
+}
+
+#[expect(clippy::result_large_err, reason = "handlers return a Status")]
+fn parse(documents: &str) -> Result<Vec<Resource>, Status> {
+    let mut resources = Vec::new();
+    for chunk in yaml::chunks(documents) {
+        let resource = yaml::resource(&chunk).map_err(|error| {
+            let message = format!("line {}, column {}: {}", error.line, error.column, error.message);
+            status(ErrorCode::InvalidRequest, message)
+        })?;
+        ids::check_label(resource.name())
+            .map_err(|error| status(ErrorCode::InvalidRequest, format!("metadata.name: {error}")))?;
+        resources.push(resource);
+    }
+    if resources.is_empty() {
+        return Err(status(ErrorCode::InvalidRequest, "there is no document in the input"));
+    }
+    Ok(resources)
+}
+
+fn applied(checked: Checked) -> v1::AppliedResource {
+    let outcome = match checked.outcome {
+        Outcome::Created => "created",
+        Outcome::Configured => "configured",
+        Outcome::Unchanged => "unchanged",
+    };
+    v1::AppliedResource {
+        kind: checked.key.kind.as_str().into(),
+        namespace: checked.key.namespace,
+        name: checked.key.name,
+        outcome: outcome.into(),
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Status> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| internal())
+}

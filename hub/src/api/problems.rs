@@ -1,0 +1,70 @@
+//! What the directory holds that could not be taken, as of the last scan.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use starling_hub_core::fleet::Fleet;
+use starling_hub_core::steward::DocumentProblem;
+use starling_proto::v1;
+
+use crate::source::Unreadable;
+
+/// The problems of the last scan, shared by who scans and who answers.
+#[derive(Clone, Debug, Default)]
+pub struct Problems(Arc<Mutex<Last>>);
+
+#[derive(Debug, Default)]
+struct Last {
+    unreadable: Vec<Unreadable>,
+    untaken: Vec<DocumentProblem>,
+}
+
+impl Problems {
+    /// Takes over what the last scan could not read.
+    pub fn replace(&self, unreadable: Vec<Unreadable>) {
+        self.last().unreadable = unreadable;
+    }
+
+    /// Takes over what the steward did not take.
+    pub fn replace_untaken(&self, untaken: Vec<DocumentProblem>) {
+        self.last().untaken = untaken;
+    }
+
+    /// Lists all problems: of files, of documents, of the fleet's resources.
+    #[must_use]
+    pub fn list(&self, fleet: &Fleet) -> Vec<v1::Problem> {
+        let last = self.last();
+        let unreadable = last.unreadable.iter().map(|bad| v1::Problem {
+            file: bad.file.clone(),
+            line: bad.line,
+            column: bad.column,
+            message: bad.message.clone(),
+            next: "correct the file; until then what it held before stays as it was".into(),
+            ..v1::Problem::default()
+        });
+        let untaken = last.untaken.iter().map(|document| v1::Problem {
+            file: document.file.clone(),
+            line: document.line,
+            ..of_resource(&document.problem)
+        });
+        let resources = fleet.problems().into_iter().map(|problem| {
+            let file = fleet.input(&problem.key).map(|record| record.file.clone()).unwrap_or_default();
+            v1::Problem { file, ..of_resource(&problem) }
+        });
+        unreadable.chain(untaken).chain(resources).collect()
+    }
+
+    fn last(&self) -> MutexGuard<'_, Last> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn of_resource(problem: &starling_hub_core::fleet::Problem) -> v1::Problem {
+    v1::Problem {
+        kind: problem.key.kind.as_str().into(),
+        namespace: problem.key.namespace.clone(),
+        name: problem.key.name.clone(),
+        message: problem.message.clone(),
+        next: problem.next.clone(),
+        ..v1::Problem::default()
+    }
+}

@@ -1,0 +1,60 @@
+//! Where resources come from: a directory of YAML.
+//!
+//! Owns reading, watching and editing the files. Does not own what a document means for the fleet: each scan is handed
+//! whole to the steward, which alone decides, and for which a file that is not there is no evidence of anything.
+
+pub mod directory;
+mod edit;
+mod watch;
+pub mod yaml;
+
+use std::path::PathBuf;
+
+use starling_hub_core::steward::SyncInputs;
+
+pub use directory::Directory;
+pub use edit::{own_file, to_yaml};
+pub use watch::follow;
+
+/// Everything that a directory says at one moment.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Scan {
+    /// What could be read, by file.
+    pub inputs: SyncInputs,
+    /// What could not.
+    pub unreadable: Vec<Unreadable>,
+}
+
+/// A file or document that could not be read; what it held before stays as it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    /// The file, relative to the directory.
+    pub file: String,
+    /// The line, from 1; zero where none is known.
+    pub line: u64,
+    /// The column, from 1; zero where none is known.
+    pub column: u64,
+    /// What is wrong.
+    pub message: String,
+}
+
+/// An edit of a directory that could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum EditError {
+    /// The directory or the file cannot be written.
+    #[error("write {}: {error}", path.display())]
+    NotWritable {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system says.
+        error: std::io::Error,
+    },
+    /// The file changed in the meantime, or holds what cannot be edited without loss.
+    #[error("{file}: {reason}")]
+    Refused {
+        /// The file.
+        file: String,
+        /// Why.
+        reason: String,
+    },
+}

@@ -1,0 +1,67 @@
+//! Following a directory: a scan whenever something in it changes, and now and then in any case.
+
+use std::path::Path;
+use std::time::Duration;
+
+use notify::{RecursiveMode, Watcher};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::{Directory, Scan};
+
+/// How long the directory must be quiet before it is read: an editor writes a file in several steps.
+const QUIET: Duration = Duration::from_millis(100);
+
+/// How long a busy directory may put off its reading.
+const LONGEST: Duration = Duration::from_secs(2);
+
+/// How often it is read without any notice, since a network file system gives none.
+const PERIOD: Duration = Duration::from_secs(20);
+
+/// Sends a scan at the start and whenever the last one is no longer true, until cancelled or the receiver is gone.
+pub async fn follow(directory: Directory, scans: mpsc::Sender<Scan>, cancelled: CancellationToken) {
+    // Holds one notice: more say nothing more.
+    let (notices, mut noticed) = mpsc::channel::<()>(1);
+    let mut watcher = start(directory.root(), notices.clone());
+    let mut last: Option<Scan> = None;
+    loop {
+        let reader = directory.clone();
+        let Ok(scan) = tokio::task::spawn_blocking(move || reader.scan()).await else { return };
+        if last.as_ref() != Some(&scan) {
+            last = Some(scan.clone());
+            if scans.send(scan).await.is_err() {
+                return;
+            }
+        }
+        tokio::select! {
+            biased;
+            () = cancelled.cancelled() => return,
+            _ = noticed.recv() => settle(&mut noticed).await,
+            () = tokio::time::sleep(PERIOD) => {
+                if watcher.is_none() {
+                    watcher = start(directory.root(), notices.clone());
+                }
+            }
+        }
+    }
+}
+
+async fn settle(noticed: &mut mpsc::Receiver<()>) {
+    let quiet = async { while tokio::time::timeout(QUIET, noticed.recv()).await.is_ok() {} };
+    // Running out of time is as good as quiet: it is read again on the next notice.
+    let _ = tokio::time::timeout(LONGEST, quiet).await;
+}
+
+fn start(root: &Path, notices: mpsc::Sender<()>) -> Option<notify::RecommendedWatcher> {
+    let notice = move |_: notify::Result<notify::Event>| {
+        // A full channel holds the notice already.
+        let _ = notices.try_send(());
+    };
+    let watcher = notify::recommended_watcher(notice).and_then(|mut watcher| {
+        watcher.watch(root, RecursiveMode::Recursive)?;
+        Ok(watcher)
+    });
+    watcher
+        .inspect_err(|error| tracing::warn!(directory = %root.display(), %error, "cannot watch, reading now and then"))
+        .ok()
+}

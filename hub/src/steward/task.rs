@@ -1,0 +1,234 @@
+//! The steward's loop: decide, reserve, commit, wait until everybody sees it, answer.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use starling_hub_core::fleet::Fleet;
+use starling_hub_core::hold::{Mark, POSITION_BLOCK};
+use starling_hub_core::steward::{self as rules, Answer, Context, Decision, Heard, Refusal, Request};
+use starling_model::{Era, ErrorCode, Position};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::{Asked, Audit, Hold, StewardHandle, WAITING};
+use crate::ports::{Clock, Entropy};
+use crate::store::{Compare, Outcome, Store, StoreError, Transaction, Write, keys};
+
+/// How long a committed decision may take to be seen by this process's own readers.
+const APPLIES_WITHIN: Duration = Duration::from_secs(10);
+
+/// How often a decision is made again after another writer was in between.
+const ATTEMPTS: usize = 5;
+
+/// Keeps the high-water mark of positions outside the store.
+pub trait MarkKeeper: fmt::Debug + Send + Sync + 'static {
+    /// Returns the mark; `None` for a new fleet.
+    fn mark(&self) -> Option<Mark>;
+
+    /// Writes the mark so that it survives a power cut before this returns.
+    ///
+    /// # Errors
+    /// It could not be written; then no position beyond the old mark may be used.
+    fn reserve(&self, mark: Mark) -> io::Result<()>;
+}
+
+/// What the steward works with.
+pub struct StewardParts {
+    /// The store that it writes.
+    pub store: Arc<dyn Store>,
+    /// The fleet as every reader of the process sees it.
+    pub fleet: watch::Receiver<Arc<Fleet>>,
+    /// The mark beside the store.
+    pub marks: Arc<dyn MarkKeeper>,
+    /// What clusters say they hold.
+    pub heard: Arc<dyn Heard + Send + Sync>,
+    /// Whether the fleet holds.
+    pub hold: Hold,
+    /// The audit record.
+    pub audit: Audit,
+    /// Wall time.
+    pub clock: Arc<dyn Clock>,
+    /// Random bytes.
+    pub entropy: Arc<dyn Entropy>,
+    /// The name of this process, written beside the position.
+    pub process: String,
+}
+
+/// The task that performs decisions.
+pub struct Steward {
+    parts: StewardParts,
+    requests: mpsc::Receiver<Asked>,
+}
+
+/// Why a decision was not committed.
+#[derive(Debug, thiserror::Error)]
+enum CommitError {
+    #[error("another writer was faster")]
+    Conflict,
+    #[error("reserve positions")]
+    Mark(#[from] io::Error),
+    #[error("write the store")]
+    Store(#[from] StoreError),
+}
+
+impl Steward {
+    /// Makes the steward and the way to ask it.
+    #[must_use]
+    pub fn new(parts: StewardParts) -> (Self, StewardHandle) {
+        let (sender, requests) = mpsc::channel(WAITING);
+        (Self { parts, requests }, StewardHandle { requests: sender })
+    }
+
+    /// Serves requests until cancelled; a decision that is under way is finished.
+    pub async fn run(mut self, cancelled: CancellationToken) {
+        loop {
+            let asked = tokio::select! {
+                biased;
+                () = cancelled.cancelled() => return,
+                asked = self.requests.recv() => asked,
+            };
+            let Some(Asked { actor, request, reply }) = asked else { return };
+            let outcome = self.serve(&actor, &request).await;
+            if let Err(refusal) = &outcome {
+                tracing::info!(%actor, request = request.as_str(), code = %refusal.code, reason = %refusal.message, "request refused");
+            }
+            // Whoever asked may have gone; what was decided stands.
+            let _ = reply.send(outcome);
+        }
+    }
+
+    async fn serve(&mut self, actor: &str, request: &Request) -> Result<Answer, Refusal> {
+        self.check_hold(request)?;
+        for _ in 0..ATTEMPTS {
+            let fleet = Arc::clone(&self.parts.fleet.borrow());
+            let decision = self.decide(&fleet, actor, request)?;
+            if decision.changes.is_empty() {
+                return Ok(decision.answer);
+            }
+            match self.commit(&fleet, &decision).await {
+                Ok(()) => {
+                    self.parts.audit.record(self.parts.clock.now(), decision.position, &decision.audit);
+                    self.wait_until_applied(decision.position).await?;
+                    if let Answer::Recovered { .. } = decision.answer {
+                        self.parts.hold.release();
+                    }
+                    return Ok(decision.answer);
+                }
+                Err(CommitError::Conflict) => self.wait_until_applied(Position(fleet.position().0 + 1)).await?,
+                Err(error @ (CommitError::Mark(_) | CommitError::Store(_))) => return Err(unavailable(&error)),
+            }
+        }
+        Err(unavailable(&CommitError::Conflict))
+    }
+
+    fn check_hold(&self, request: &Request) -> Result<(), Refusal> {
+        let Some(reason) = self.parts.hold.reason() else { return Ok(()) };
+        match request {
+            Request::Recover(_) => Ok(()),
+            Request::Begin
+            | Request::SyncInputs(_)
+            | Request::CheckResources(_)
+            | Request::Adopt(_)
+            | Request::Join(_)
+            | Request::Renew(_)
+            | Request::SeeCluster(_)
+            | Request::Detach(_)
+            | Request::DetachAcknowledged(_)
+            | Request::Delete(_)
+            | Request::Approve(_) => {
+                Err(Refusal { code: ErrorCode::FleetHolds, message: reason.to_string(), credential: None })
+            }
+        }
+    }
+
+    fn decide(&self, fleet: &Fleet, actor: &str, request: &Request) -> Result<Decision, Refusal> {
+        let mut entropy = Drawn(self.parts.entropy.as_ref());
+        let mut context = Context {
+            now: self.parts.clock.now(),
+            actor: actor.to_owned(),
+            position: Position(fleet.position().0 + 1),
+            entropy: &mut entropy,
+            heard: self.parts.heard.as_ref(),
+        };
+        rules::decide(fleet, request, &mut context)
+    }
+
+    /// Writes a decision in one transaction, under the position that it was made for.
+    async fn commit(&self, fleet: &Fleet, decision: &Decision) -> Result<(), CommitError> {
+        self.reserve(decision, new_era(decision).or(fleet.era().map(|record| record.era)))?;
+        let mut writes = last_of_each(decision.changes.iter().map(keys::encode).collect::<Result<_, _>>()?);
+        writes.push(Write::put(keys::POSITION, keys::encode_position(decision.position)));
+        writes.push(Write::put(keys::STEWARD, self.parts.process.clone()));
+        let unchanged = if fleet.era().is_none() {
+            Compare::Absent(keys::POSITION.into())
+        } else {
+            Compare::ValueEquals(keys::POSITION.into(), keys::encode_position(fleet.position()))
+        };
+        match self.parts.store.transact(Transaction { compares: vec![unchanged], writes }).await? {
+            Outcome::Committed(_) => Ok(()),
+            Outcome::Conflict => Err(CommitError::Conflict),
+        }
+    }
+
+    /// Writes the mark before a position beyond it is used.
+    fn reserve(&self, decision: &Decision, era: Option<Era>) -> io::Result<()> {
+        let Some(era) = era else { return Ok(()) };
+        let mark = self.parts.marks.mark();
+        if mark.is_some_and(|mark| mark.era == era && decision.position <= mark.reserved) {
+            return Ok(());
+        }
+        self.parts.marks.reserve(Mark { era, reserved: Position(decision.position.0 + POSITION_BLOCK - 1) })
+    }
+
+    async fn wait_until_applied(&mut self, position: Position) -> Result<(), Refusal> {
+        let seen = self.parts.fleet.wait_for(|fleet| fleet.position() >= position);
+        match tokio::time::timeout(APPLIES_WITHIN, seen).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) => Err(super::stopped()),
+            Err(_) => Err(Refusal {
+                code: ErrorCode::Unavailable,
+                message: "it was written, and the hub has not caught up with its store yet; look again".into(),
+                credential: None,
+            }),
+        }
+    }
+}
+
+/// Entropy as the rules take it.
+struct Drawn<'a>(&'a dyn Entropy);
+
+impl rules::Entropy for Drawn<'_> {
+    fn fill(&mut self, bytes: &mut [u8]) {
+        self.0.fill(bytes);
+    }
+}
+
+/// Keeps the last write of each key: changes apply in order, and a transaction takes each key once.
+fn last_of_each(writes: Vec<Write>) -> Vec<Write> {
+    let mut seen = BTreeSet::new();
+    let mut kept: Vec<Write> =
+        writes.into_iter().rev().filter(|write| seen.insert(write.key().to_owned())).collect();
+    kept.reverse();
+    kept
+}
+
+fn new_era(decision: &Decision) -> Option<Era> {
+    use starling_hub_core::change::Change;
+    decision.changes.iter().find_map(|change| match change {
+        Change::PutEra(record) => Some(record.era),
+        _ => None,
+    })
+}
+
+fn unavailable(error: &CommitError) -> Refusal {
+    let cause = std::error::Error::source(error).map_or_else(String::new, |cause| format!(": {cause}"));
+    tracing::error!(%error, cause, "cannot commit a decision");
+    Refusal {
+        code: ErrorCode::Unavailable,
+        message: format!("{error}{cause}; nothing was changed, try again"),
+        credential: None,
+    }
+}

@@ -1,0 +1,146 @@
+//! Many simulated clusters in one process: adopted through the admin API as a person would, each with an agent of its own.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use futures::StreamExt;
+use futures::stream;
+use starling_agent::config::{AgentConfig, TokenSource};
+use starling_agent::identity::IdentityPlace;
+use starling_agent::ports::Ports;
+use starling_cli::client::{Client, connect};
+use starling_proto::v1::{AdoptRequest, AdoptResponse};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::cluster::{SimulatedApi, SimulatedCluster, SimulatedOptions};
+
+/// Adoptions under way at the same time.
+const ADOPTIONS: usize = 32;
+
+/// The deadline of one admin call: many adoptions queue for one steward.
+const CALL: Duration = Duration::from_secs(60);
+
+/// What a fleet is made of.
+#[derive(Clone, Debug)]
+pub struct FleetOptions {
+    /// How many clusters.
+    pub clusters: u32,
+    /// Flux objects that each has without Starling.
+    pub background_objects: u32,
+    /// How long Flux takes to reconcile an object.
+    pub settle: Duration,
+}
+
+/// A running fleet.
+pub struct SimulatedFleet {
+    /// The clusters, in the order of their numbers.
+    pub clusters: Vec<Arc<SimulatedCluster>>,
+    joins: Vec<Join>,
+    agents: JoinSet<()>,
+    stop: CancellationToken,
+}
+
+/// What an agent needs to find its hub.
+#[derive(Clone)]
+struct Join {
+    number: u32,
+    adopted: AdoptResponse,
+}
+
+impl SimulatedFleet {
+    /// Adopts clusters and starts their agents; returns when all are started, not when they are live.
+    ///
+    /// # Errors
+    /// The hub cannot be reached or refuses an adoption.
+    pub async fn start(context_file: &Path, options: &FleetOptions) -> Result<Self> {
+        let hub = connect(context_file, CALL).await.map_err(|failure| anyhow!("{failure}"))?;
+        let mut fleet = Self {
+            clusters: Vec::new(),
+            joins: Vec::new(),
+            agents: JoinSet::new(),
+            stop: CancellationToken::new(),
+        };
+        let adoptions = (0..options.clusters).map(|number| adopt(hub.clone(), number));
+        let mut adopted = stream::iter(adoptions).buffered(ADOPTIONS);
+        while let Some(adoption) = adopted.next().await {
+            let join = adoption?;
+            fleet.clusters.push(SimulatedCluster::new(SimulatedOptions {
+                name: name(join.number),
+                background_objects: options.background_objects,
+                settle: options.settle,
+                kubernetes_version: "v1.35.4".into(),
+            }));
+            fleet.joins.push(join);
+            fleet.run_agent(fleet.clusters.len() - 1);
+        }
+        Ok(fleet)
+    }
+
+    /// Stops every agent and waits for them; the clusters stay as they are.
+    pub async fn stop_agents(&mut self) {
+        self.stop.cancel();
+        while self.agents.join_next().await.is_some() {}
+        self.stop = CancellationToken::new();
+    }
+
+    /// Starts an agent in every cluster, which finds its identity and inventory there.
+    pub fn start_agents(&mut self) {
+        for index in 0..self.clusters.len() {
+            self.run_agent(index);
+        }
+    }
+
+    fn run_agent(&mut self, index: usize) {
+        let Join { number, adopted } = self.joins[index].clone();
+        let config = AgentConfig {
+            hub: adopted.agent_address,
+            fleet: adopted.fleet,
+            trust_pem: adopted.trust_pem,
+            token: TokenSource::Text(adopted.token),
+            identity: IdentityPlace::Secret("starling-agent-identity".into()),
+            version: concat!(env!("CARGO_PKG_VERSION"), "-simulated").into(),
+        };
+        let cluster = Arc::new(SimulatedApi(Arc::clone(&self.clusters[index])));
+        let stop = self.stop.child_token();
+        self.agents.spawn(async move {
+            if let Err(error) = starling_agent::run(config, cluster, Ports::system(), stop).await {
+                tracing::error!(cluster = %name(number), error = format!("{error:#}"), "the agent ended");
+            }
+        });
+    }
+}
+
+/// The name of a simulated cluster.
+#[must_use]
+pub fn name(number: u32) -> String {
+    format!("sim-{number:05}")
+}
+
+async fn adopt(hub: Client, number: u32) -> Result<Join> {
+    let request = AdoptRequest {
+        workspace: ["retail", "factory"][number as usize % 2].into(),
+        name: name(number),
+        labels: labels(number),
+        token_seconds: 0,
+    };
+    let adopted = hub
+        .call(request, |mut client, request| async move { client.adopt(request).await })
+        .await
+        .map_err(|failure| anyhow!("{failure}"))
+        .with_context(|| format!("adopt {}", name(number)))?;
+    Ok(Join { number, adopted })
+}
+
+/// Labels that selectors of the example fleet can tell apart.
+fn labels(number: u32) -> BTreeMap<String, String> {
+    let pick = |values: &[&str], stride: u32| values[(number / stride) as usize % values.len()].to_owned();
+    BTreeMap::from([
+        ("env".to_owned(), pick(&["prod", "staging", "dev"], 2)),
+        ("tier".to_owned(), pick(&["edge", "core"], 4)),
+        ("region".to_owned(), pick(&["eu", "us", "ap"], 8)),
+    ])
+}

@@ -1,0 +1,12 @@
+//! Starling's own programs as processes: a hub, the command line, agents in real clusters.
+//!
+//! Owns starting, killing and asking them as their users do. Used by end-to-end tests and by the demo; blocks, as
+//! [`starling_realparts`] does.
+
+mod agent;
+mod hub;
+mod programs;
+
+pub use agent::Agent;
+pub use hub::{Hub, HubOptions, Printed, Status};
+pub use programs::StarlingPrograms;

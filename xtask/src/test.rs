@@ -1,0 +1,52 @@
+//! `cargo xtask test`: every test, in the order from the quickest answer to the slowest.
+
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::Result;
+use clap::Args;
+use starling_realparts::{Program, Programs};
+
+use crate::build::{self, cargo, root};
+
+/// What the test command takes.
+#[derive(Debug, Args)]
+pub(crate) struct TestArguments {
+    /// Only the tests whose name contains this, of every tier; nothing else is left out.
+    #[arg(long)]
+    only: Option<String>,
+}
+
+/// Runs every test.
+pub(crate) fn run(arguments: &TestArguments) -> Result<()> {
+    let started = Instant::now();
+    step("format", cargo().args(["fmt", "--all", "--check"]))?;
+    let lints = ["clippy", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"];
+    step("lints", cargo().args(lints))?;
+    eprintln!("== real parts (about 14 minutes of building the first time, kept in {})", starling_realparts::cache_folder()?.display());
+    let programs = Programs::ensure(&Program::ALL)?;
+    protos(&programs)?;
+    step("programs", cargo().args(["build", "--workspace", "--bins", "--quiet"]))?;
+    let mut tests = cargo();
+    tests.args(["test", "--workspace", "--no-fail-fast"]);
+    if let Some(only) = &arguments.only {
+        tests.arg(only);
+    }
+    step("tests", &mut tests)?;
+    eprintln!("== all passed in {} s", started.elapsed().as_secs());
+    Ok(())
+}
+
+/// Lints the protos, and compares them with the newest released ones.
+fn protos(programs: &Programs) -> Result<()> {
+    let buf = starling_realparts::buf(programs)?;
+    let protos = root().join("proto");
+    step("protos: lint", Command::new(&buf).current_dir(&protos).args(["lint"]))?;
+    let released = ["breaking", "--against", "released/starling.v1.binpb"];
+    step("protos: breaking changes", Command::new(&buf).current_dir(&protos).args(released))
+}
+
+fn step(name: &str, command: &mut Command) -> Result<()> {
+    eprintln!("== {name}");
+    build::run(name, command)
+}
