@@ -1,5 +1,6 @@
 //! The one error type of the crate: every variant says what was being done and what the person can do.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use std::time::Duration;
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a real part could not be built, started or used.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 pub enum Error {
     /// A program of the machine that is needed cannot be run.
     #[error("`{tool}` was not found: {install}")]
@@ -89,6 +90,13 @@ pub enum Error {
         /// What was answered.
         detail: String,
     },
+}
+
+/// As `Display`: a failed test prints the `Debug` form, and a log's tail is not readable with its line ends escaped.
+impl fmt::Debug for Error {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, formatter)
+    }
 }
 
 /// Lets `?` be used in the closures of `wait_for`, where an error means "not yet".

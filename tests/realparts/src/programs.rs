@@ -163,9 +163,16 @@ fn download_module(recipe: &Recipe, building: &Path, log: &Path) -> Result<Downl
     let mut go = go_command(building)?;
     go.args(["mod", "download", "-json"]).arg(format!("{}@{}", recipe.module, recipe.version));
     go.stdout(File::create(&answer).at_path("create", &answer)?);
-    run_go(recipe, go, log)?;
+    let ended = run_go(recipe, go, log);
     let text = fs::read(&answer).at_path("read", &answer)?;
     let module: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
+    if let Err(mut failed) = ended {
+        // With -json, go says in its answer rather than in its log what went wrong.
+        if let (Error::Build { tail, .. }, Some(reason)) = (&mut failed, module["Error"].as_str()) {
+            tail.push_str(reason);
+        }
+        return Err(failed);
+    }
     match (module["Dir"].as_str(), module["GoMod"].as_str()) {
         (Some(folder), Some(go_mod)) => Ok(DownloadedModule { folder: folder.into(), go_mod: go_mod.into() }),
         _ => Err(Error::Unexpected {

@@ -144,8 +144,9 @@ const HELM_CONTROLLER: Recipe = flux(
 const NOTIFICATION_CONTROLLER: Recipe =
     flux("notification-controller", "github.com/fluxcd/notification-controller", "v1.9.3", &[], &[YAML_V3], 93);
 const HELM: Recipe = plain("helm", "helm.sh/helm/v4", "v4.3.1", "cmd/helm", 77);
-const CRANE: Recipe = plain("crane", "github.com/google/go-containerregistry", "v0.20.6", "cmd/crane", 4);
-const BUF: Recipe = plain("buf", "github.com/bufbuild/buf", "v1.75.0", "cmd/buf", 68);
+const CRANE: Recipe = plain("crane", "github.com/google/go-containerregistry", "v0.20.6", "cmd/crane", 15);
+/// The newest version whose dependencies could all be had from the Go module proxy; v1.74.0 and v1.75.0 failed on theirs.
+const BUF: Recipe = plain("buf", "github.com/bufbuild/buf", "v1.73.0", "cmd/buf", 68);
 
 impl Program {
     /// Every program, in the order in which they are best built from nothing.

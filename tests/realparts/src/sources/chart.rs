@@ -15,14 +15,15 @@ pub struct ExampleChart {
 
 const VALUES: &str = "message: hello\n";
 
-/// The release's own ConfigMap is `<release>-<chart>` and shows chart version and message.
+/// The release's own ConfigMap is `<release>-<chart>` and shows version and message. The version is the `appVersion`, because
+/// Flux appends a digest to the version of a chart that comes from an OCIRepository.
 const CONFIG_MAP: &str = "\
 apiVersion: v1
 kind: ConfigMap
 metadata:
   name: {{ .Release.Name }}-{{ .Chart.Name }}
 data:
-  version: {{ .Chart.Version | quote }}
+  version: {{ .Chart.AppVersion | quote }}
   message: {{ .Values.message | quote }}
 ";
 
@@ -66,8 +67,10 @@ impl ExampleChart {
 
     fn files(&self) -> Vec<(&'static str, String)> {
         let chart = format!(
-            "apiVersion: v2\nname: {}\nversion: {}\ndescription: Renders one ConfigMap.\ntype: application\n",
-            self.name, self.version
+            "apiVersion: v2\nname: {name}\nversion: {version}\nappVersion: {version}\n\
+             description: Renders one ConfigMap.\ntype: application\n",
+            name = self.name,
+            version = self.version,
         );
         let mut files = vec![
             ("Chart.yaml", chart),
