@@ -418,7 +418,6 @@ impl Session {
         let interval = welcome.heartbeat.clamp(HEARTBEAT_BOUNDS.0, HEARTBEAT_BOUNDS.1);
         self.window = welcome.reconnect_window.min(RECONNECT_MAXIMUM);
         self.newest_epoch = self.newest_epoch.max(welcome.epoch);
-        self.redirects = 0;
         self.phase = Phase::Open(Open {
             hub: welcome.hub.clone(),
             since: uptime,
@@ -439,6 +438,8 @@ impl Session {
         let Phase::Open(open) = &mut self.phase else { return };
         let Some(sent) = open.sent.get(&lease.heartbeat).copied() else { return };
         open.sent.retain(|sequence, _| *sequence > lease.heartbeat);
+        // Only a process that answers heartbeats is where the agent belongs.
+        self.redirects = 0;
         self.lend(sent, lease.lease, lease.hold_reason, effects);
     }
 
