@@ -35,12 +35,13 @@ pub(crate) struct Failure {
     exit: Exit,
     what: String,
     next: Option<String>,
+    passing: bool,
 }
 
 impl Failure {
     /// Makes a failure that says what went wrong.
     pub(crate) fn new(exit: Exit, what: impl Into<String>) -> Self {
-        Self { exit, what: what.into(), next: None }
+        Self { exit, what: what.into(), next: None, passing: false }
     }
 
     /// Makes a failure of usage.
@@ -52,6 +53,17 @@ impl Failure {
     pub(crate) fn next(mut self, next: impl Into<String>) -> Self {
         self.next = Some(next.into());
         self
+    }
+
+    /// Marks the failure as one that can pass by itself, such as a hub that restarts.
+    pub(crate) fn passing(mut self) -> Self {
+        self.passing = true;
+        self
+    }
+
+    /// Tells whether the same command can succeed later without anybody changing anything.
+    pub(crate) fn is_passing(&self) -> bool {
+        self.passing
     }
 
     /// Puts words before what went wrong, such as the file that it is about.
@@ -86,7 +98,7 @@ impl Failure {
             | ErrorCode::LimitExceeded
             | ErrorCode::CredentialRefused => message,
         };
-        let failure = Self::new(exit, one_line(&what));
+        let failure = Self { passing: code.retry_helps(), ..Self::new(exit, one_line(&what)) };
         match next {
             Some(next) => failure.next(next),
             None => failure,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::duration;
-use super::look::{OneFormat, Selection};
+use super::look::{OUTPUT, OneFormat, Selection};
 use crate::kind::{ResourceKind, ResourceKindParser, Subject};
 
 /// What is brought into the fleet or taken out of it.
@@ -153,19 +153,20 @@ pub(crate) struct RunArguments {
     #[command(flatten)]
     pub(crate) selection: Selection,
     /// Every object of the fleet
-    #[arg(long, conflicts_with = "object")]
+    #[arg(long, conflicts_with = "object", help_heading = "Selection")]
     pub(crate) all: bool,
     /// How many objects a second over the whole selection [default: the hub's]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(help_heading = "How")]
     pub(crate) per_second: Option<u32>,
     /// Only count
-    #[arg(long)]
+    #[arg(long, help_heading = "How")]
     pub(crate) dry_run: bool,
     /// Do not ask
-    #[arg(short, long)]
+    #[arg(short, long, help_heading = "How")]
     pub(crate) yes: bool,
     /// How to print
-    #[arg(short, long, value_enum, default_value = "text")]
+    #[arg(short, long, value_enum, default_value = "text", help_heading = OUTPUT)]
     pub(crate) output: OneFormat,
 }
 

@@ -4,6 +4,9 @@ use clap::{Args, ValueEnum};
 
 use crate::kind::{Listed, ListedParser, Subject};
 
+/// The heading of options that say how to print; without one they would stand under the selection's.
+pub(super) const OUTPUT: &str = "Output";
+
 /// How a list is printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ListFormat {
@@ -89,8 +92,9 @@ Examples:
   starling get installs --assignment payments/podinfo --watch
   starling get objects --kind hr --health failing -o name | xargs -n1 starling reconcile
 
-JSON and YAML are {apiVersion: starling.dev/v1alpha1, kind: ClusterList, items: [...]}; a watch prints one
-{type: ADDED|MODIFIED|DELETED, kind, object} a line.")]
+JSON and YAML:
+  {apiVersion: starling.dev/v1alpha1, kind: ClusterList, items: [...]}
+  with --watch, one a line: {type: ADDED|MODIFIED|DELETED, kind: Cluster, object: {...}}")]
 pub(crate) struct GetArguments {
     /// What to list; singular and short forms are understood (cluster, cl, obj, ...)
     #[arg(value_name = "KIND", value_parser = ListedParser)]
@@ -102,13 +106,13 @@ pub(crate) struct GetArguments {
     #[command(flatten)]
     pub(crate) selection: Selection,
     /// How to print
-    #[arg(short, long, value_enum, default_value = "table")]
+    #[arg(short, long, value_enum, default_value = "table", help_heading = OUTPUT)]
     pub(crate) output: ListFormat,
     /// Leave the header out
-    #[arg(long)]
+    #[arg(long, help_heading = OUTPUT)]
     pub(crate) no_headers: bool,
     /// Print what changes, until interrupted
-    #[arg(long)]
+    #[arg(long, help_heading = OUTPUT)]
     pub(crate) watch: bool,
 }
 

@@ -39,19 +39,19 @@ pub(crate) struct Arguments {
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
     /// The file of contexts [default: ~/.config/starling/config.yaml]
-    #[arg(long, global = true, env = "STARLING_CONFIG", value_name = "FILE")]
+    #[arg(long, global = true, env = "STARLING_CONFIG", hide_env_values = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// The context to use instead of the current one
-    #[arg(long, global = true, env = "STARLING_CONTEXT", value_name = "NAME")]
+    #[arg(long, global = true, env = "STARLING_CONTEXT", hide_env_values = true, value_name = "NAME")]
     pub(crate) context: Option<String>,
     /// The hub's address, instead of the context's
-    #[arg(long, global = true, env = "STARLING_SERVER", value_name = "HOST:PORT")]
+    #[arg(long, global = true, env = "STARLING_SERVER", hide_env_values = true, value_name = "HOST:PORT")]
     pub(crate) server: Option<String>,
     /// A file with the administrator's token, instead of the context's
-    #[arg(long, global = true, env = "STARLING_TOKEN_FILE", value_name = "FILE")]
+    #[arg(long, global = true, env = "STARLING_TOKEN_FILE", hide_env_values = true, value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
     /// A PEM file with the authorities to trust, instead of the context's
-    #[arg(long, global = true, env = "STARLING_CA", value_name = "FILE")]
+    #[arg(long, global = true, env = "STARLING_CA", hide_env_values = true, value_name = "FILE")]
     pub(crate) ca: Option<PathBuf>,
     /// How long to wait for an answer of the hub
     #[arg(long, global = true, default_value = "30s", value_parser = duration::parse, value_name = "DURATION")]

@@ -66,7 +66,9 @@ fn approved_count(proposal: &ProposalView, arguments: &ApproveArguments, output:
             .next(format!("if that is meant: --count {}", proposal.installs))),
         None if output.terminal.is_interactive() => {
             note(&format!("{what}: {}", proposal.reason));
-            note(&format!("  {}", proposal.examples.join(", ")));
+            if !proposal.examples.is_empty() {
+                note(&format!("  {}", proposal.examples.join(", ")));
+            }
             let question = format!("Type the number of installs to approve ({}):", proposal.installs);
             if output.terminal.ask(&question)? == proposal.installs.to_string() {
                 return Ok(proposal.installs);

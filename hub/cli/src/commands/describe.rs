@@ -120,7 +120,6 @@ async fn assignment(hub: &Hub, assignment: &AssignmentView, output: &mut Output)
 }
 
 async fn object(hub: &Hub, name: &str, arguments: &DescribeArguments, output: &mut Output) -> Result<(), Failure> {
-    // `describe HelmRelease/podinfo` is not understood as a kind of Starling, so the name carries the Flux kind.
     let given: Vec<String> = arguments.cluster.iter().cloned().collect();
     let (workspace, clusters) = cluster_names(&given, arguments.workspace.as_deref())?;
     let mut query = Query {
@@ -180,7 +179,7 @@ fn moment(moment: Option<Moment>, now: Millis) -> String {
 }
 
 fn field(output: &mut Output, label: &str, value: &str) -> Result<(), Failure> {
-    let value = if value.is_empty() { "-" } else { value };
+    let value = if value.trim().is_empty() { "-" } else { value };
     // Further lines of a message stand under its first.
     output.line(format!("{:<13}{}", format!("{label}:"), value.trim_end().replace('\n', "\n             ")))
 }

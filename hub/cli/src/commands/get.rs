@@ -148,9 +148,15 @@ async fn question(hub: &Hub, arguments: &GetArguments) -> Result<Query, Failure>
         Listed::Objects => name_objects(&mut query, &names)?,
         Listed::Clusters | Listed::Addons | Listed::Assignments | Listed::Problems => {
             // On the hub a namespace is a workspace.
-            let workspace = match query.namespace.as_str() {
-                "" => query.workspace.as_str(),
-                namespace => namespace,
+            let workspace = match (query.workspace.as_str(), query.namespace.as_str()) {
+                (workspace, "") => workspace,
+                ("", namespace) => namespace,
+                (workspace, namespace) if workspace == namespace => workspace,
+                (workspace, namespace) => {
+                    return Err(Failure::usage(format!(
+                        "`--workspace {workspace}` and `--namespace {namespace}` name two workspaces"
+                    )));
+                }
             };
             let (workspace, names) = cluster_names(&names, Some(workspace).filter(|name| !name.is_empty()))?;
             query.workspace = workspace.unwrap_or_default();

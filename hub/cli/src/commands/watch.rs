@@ -64,10 +64,11 @@ pub(super) async fn run<T: View>(
     let table = Table::new(T::COLUMNS, wide, header, output.terminal.width());
     let mut watcher = Watcher { known: BTreeMap::<String, T>::new(), format, table };
     let mut hub = hub;
+    let mut heard = Instant::now();
     loop {
-        let failure = match follow(&hub, query, &mut watcher, output).await {
+        let failure = match follow(&hub, query, &mut watcher, &mut heard, output).await {
             Ok(()) => Failure::new(Exit::Unreachable, "the hub ended the watch"),
-            Err(failure) if failure.exit() == Exit::Unreachable => failure,
+            Err(failure) if failure.is_passing() && heard.elapsed() < hub.deadline() => failure,
             Err(failure) => return Err(failure),
         };
         warn(&output.terminal, &format!("{failure}; dialling again"));
@@ -75,11 +76,12 @@ pub(super) async fn run<T: View>(
     }
 }
 
-/// Follows one connection to its end.
+/// Follows one connection to its end; `heard` is when the hub was last known to answer.
 async fn follow<T: View>(
     hub: &Hub,
     query: &Query,
     watcher: &mut Watcher<T>,
+    heard: &mut Instant,
     output: &mut Output,
 ) -> Result<(), Failure> {
     // The watch opens before the first list, so that no change falls between them.
@@ -89,7 +91,10 @@ async fn follow<T: View>(
         watcher.show(list_all(hub, query).await?, output)?;
         output.flush()?;
         sleep(BETWEEN_LISTS).await;
-        if notices.next().await?.is_none() {
+        let notice = notices.next().await;
+        // Until now the connection was alive, however quiet: its keep-alive would have ended it.
+        *heard = Instant::now();
+        if notice?.is_none() {
             return Ok(());
         }
     }
@@ -102,7 +107,7 @@ async fn redial(target: &Target, deadline: Duration, lost: Failure) -> Result<Hu
         sleep(BEFORE_REDIAL).await;
         match Hub::connect(target, deadline).await {
             Ok(hub) => return Ok(hub),
-            Err(failure) if failure.exit() == Exit::Unreachable => last = failure,
+            Err(failure) if failure.is_passing() => last = failure,
             Err(failure) => return Err(failure),
         }
     }
@@ -189,7 +194,7 @@ mod tests {
             events(vec![problem("a", "x"), problem("b", "x")]),
             [(EventType::Added, a.clone()), (EventType::Added, b.clone())]
         );
-        assert_eq!(events(vec![problem("a", "x"), problem("b", "y")]), [(EventType::Modified, b.clone())]);
+        assert_eq!(events(vec![problem("a", "x"), problem("b", "y")]), [(EventType::Modified, b)]);
         assert_eq!(events(vec![problem("b", "y")]), [(EventType::Deleted, a)]);
         assert_eq!(events(vec![problem("b", "y")]), []);
     }

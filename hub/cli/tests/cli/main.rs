@@ -1,0 +1,6 @@
+//! The program itself, asking a hub that answers from a script: output, exit codes, errors.
+
+mod changing;
+mod looking;
+mod reaching;
+mod support;
