@@ -1,0 +1,484 @@
+//! What is stored where: the one table of keys, and the bytes of what is under them.
+//!
+//! | key (after `starling/v1/`) | value | changed by |
+//! |---|---|---|
+//! | `format` | [`FORMAT`] | the first start |
+//! | `position` | decimal number | every transaction of the steward |
+//! | `era` | [`EraRecord`](starling_hub_core::records::EraRecord) | the first start, `store recover` |
+//! | `steward` | name of the process that may write, under its lease | the process that becomes steward |
+//! | `ring` | the ring record | the steward |
+//! | `input/<kind>/<namespace>/<name>` | `InputRecord` (namespace empty for a Workspace) | the steward |
+//! | `deleted/<kind>/<namespace>/<name>` | `DeletedRecord` | the steward |
+//! | `assignment/<uid>` | `AssignmentRecord` | the steward |
+//! | `revision/<digest>` | `RevisionRecord` | the steward |
+//! | `tombstone/<id>` | `TombstoneRecord` | the steward |
+//! | `proposal/<id>` | `ProposalRecord` | the steward |
+//! | `spent/<id>` | `SpentRecord` | the steward |
+//! | `cluster/<id>` | `ClusterRecord` | the steward |
+//! | `token/<hash>` | `TokenRecord` | the steward |
+//!
+//! Records are JSON. No secret is ever under any of them.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use starling_hub_core::change::Change;
+use starling_hub_core::resources::{InputKey, Kind};
+use starling_model::Position;
+
+use super::{Compare, Event, KeyValue, Outcome, Store, StoreError, Transaction, Write};
+
+/// What every key begins with.
+pub const PREFIX: &[u8] = PREFIX_TEXT.as_bytes();
+
+const PREFIX_TEXT: &str = "starling/v1/";
+
+/// The key of the format.
+pub const FORMAT_KEY: &str = "starling/v1/format";
+
+/// The format that this build reads and writes.
+pub const FORMAT: &str = "1";
+
+/// The key of the position.
+pub const POSITION: &str = "starling/v1/position";
+
+/// The key of the era.
+pub const ERA: &str = "starling/v1/era";
+
+/// The key of the process that is the steward.
+pub const STEWARD: &str = "starling/v1/steward";
+
+/// The key of the ring record.
+pub const RING: &str = "starling/v1/ring";
+
+/// What an entry or an event of the store means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Record {
+    /// A record was put or deleted.
+    Change(Box<Change>),
+    /// The position is this.
+    Position(Position),
+    /// The store's own business: format, steward, ring.
+    Other,
+}
+
+/// A key or a value that this build does not understand.
+#[derive(Debug, thiserror::Error)]
+#[error("{key}: {problem}")]
+pub struct CodecError {
+    /// The key.
+    pub key: String,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
+/// Checks the format of a store, and writes it into an empty one.
+///
+/// # Errors
+/// [`StoreError::Format`] if another build wrote it; whatever the store says.
+pub async fn ensure_format(store: &dyn Store) -> Result<(), StoreError> {
+    let write = Transaction {
+        compares: vec![Compare::Absent(FORMAT_KEY.into())],
+        writes: vec![Write::put(FORMAT_KEY, FORMAT)],
+    };
+    if store.get(FORMAT_KEY.as_bytes()).await?.is_none() && !store.range(PREFIX).await?.entries.is_empty() {
+        return Err(StoreError::Format { found: String::new(), understood: FORMAT });
+    }
+    if matches!(store.transact(write).await?, Outcome::Committed(_)) {
+        return Ok(());
+    }
+    let found = store.get(FORMAT_KEY.as_bytes()).await?.map(|entry| entry.value).unwrap_or_default();
+    if found != FORMAT {
+        let found = String::from_utf8_lossy(&found).into_owned();
+        return Err(StoreError::Format { found, understood: FORMAT });
+    }
+    Ok(())
+}
+
+/// Returns the writes of changes that are applied in order: the last one of each key.
+///
+/// # Errors
+/// A record that cannot be written as JSON.
+pub fn writes(changes: &[Change]) -> Result<Vec<Write>, CodecError> {
+    let mut writes: Vec<Write> = Vec::with_capacity(changes.len());
+    let mut places = BTreeMap::new();
+    for change in changes {
+        let write = encode(change)?;
+        match places.get(write.key()) {
+            Some(place) => writes[*place] = write,
+            None => {
+                places.insert(write.key().to_vec(), writes.len());
+                writes.push(write);
+            }
+        }
+    }
+    Ok(writes)
+}
+
+/// Returns the write of one change.
+///
+/// # Errors
+/// A record that cannot be written as JSON.
+pub fn encode(change: &Change) -> Result<Write, CodecError> {
+    let key = key_of(change);
+    match change {
+        Change::PutInput(record) => put(key, record),
+        Change::PutDeleted(record) => put(key, record),
+        Change::PutAssignment(record) => put(key, record),
+        Change::PutRevision(record) => put(key, record),
+        Change::PutTombstone(record) => put(key, record),
+        Change::PutProposal(record) => put(key, record),
+        Change::PutSpent(record) => put(key, record),
+        Change::PutCluster(record) => put(key, record),
+        Change::PutToken(record) => put(key, record),
+        Change::PutEra(record) => put(key, record),
+        Change::DeleteInput(_)
+        | Change::DeleteDeleted(_)
+        | Change::DeleteAssignment(_)
+        | Change::DeleteRevision(_)
+        | Change::DeleteTombstone(_)
+        | Change::DeleteProposal(_)
+        | Change::DeleteSpent(_)
+        | Change::DeleteCluster(_)
+        | Change::DeleteToken(_) => Ok(Write::delete(key)),
+    }
+}
+
+/// Returns the key that a change writes.
+#[must_use]
+pub fn key_of(change: &Change) -> String {
+    match change {
+        Change::PutInput(record) => input_key("input", &record.resource.key()),
+        Change::DeleteInput(key) => input_key("input", key),
+        Change::PutDeleted(record) => input_key("deleted", &record.key),
+        Change::DeleteDeleted(key) => input_key("deleted", key),
+        Change::PutAssignment(record) => key("assignment", record.uid),
+        Change::DeleteAssignment(uid) => key("assignment", uid),
+        Change::PutRevision(record) => key("revision", record.digest),
+        Change::DeleteRevision(digest) => key("revision", digest),
+        Change::PutTombstone(record) => key("tombstone", record.id),
+        Change::DeleteTombstone(id) => key("tombstone", id),
+        Change::PutProposal(record) => key("proposal", record.id),
+        Change::DeleteProposal(id) => key("proposal", id),
+        Change::PutSpent(record) => key("spent", record.id),
+        Change::DeleteSpent(id) => key("spent", id),
+        Change::PutCluster(record) => key("cluster", record.id),
+        Change::DeleteCluster(id) => key("cluster", id),
+        Change::PutToken(record) => key("token", record.hash),
+        Change::DeleteToken(hash) => key("token", hash),
+        Change::PutEra(_) => ERA.to_owned(),
+    }
+}
+
+/// Returns the value under [`POSITION`].
+#[must_use]
+pub fn encode_position(position: Position) -> Bytes {
+    position.0.to_string().into()
+}
+
+/// Reads an entry of a range.
+///
+/// # Errors
+/// A key or value that this build does not understand.
+pub fn decode_entry(entry: &KeyValue) -> Result<Record, CodecError> {
+    read(&entry.key, Some(&entry.value))
+}
+
+/// Reads an event of a watch.
+///
+/// # Errors
+/// A key or value that this build does not understand.
+pub fn decode(event: &Event) -> Result<Record, CodecError> {
+    match event {
+        Event::Put(entry) => decode_entry(entry),
+        Event::Delete { key } => read(key, None),
+    }
+}
+
+fn read(key: &[u8], value: Option<&[u8]>) -> Result<Record, CodecError> {
+    let key = std::str::from_utf8(key).map_err(|error| problem(&String::from_utf8_lossy(key), error))?;
+    let rest = key.strip_prefix(PREFIX_TEXT).ok_or_else(|| problem(key, "not a key of Starling"))?;
+    let (table, name) = rest.split_once('/').unwrap_or((rest, ""));
+    let row = Row { key, name, value };
+    let change = match table {
+        "input" => row.change(Change::PutInput, Change::DeleteInput, Row::input_key)?,
+        "deleted" => row.change(Change::PutDeleted, Change::DeleteDeleted, Row::input_key)?,
+        "assignment" => row.change(Change::PutAssignment, Change::DeleteAssignment, Row::parsed)?,
+        "revision" => row.change(Change::PutRevision, Change::DeleteRevision, Row::parsed)?,
+        "tombstone" => row.change(Change::PutTombstone, Change::DeleteTombstone, Row::parsed)?,
+        "proposal" => row.change(Change::PutProposal, Change::DeleteProposal, Row::parsed)?,
+        "spent" => row.change(Change::PutSpent, Change::DeleteSpent, Row::parsed)?,
+        "cluster" => row.change(Change::PutCluster, Change::DeleteCluster, Row::parsed)?,
+        "token" => row.change(Change::PutToken, Change::DeleteToken, Row::parsed)?,
+        "era" => Change::PutEra(row.record()?),
+        "position" => return row.position(),
+        "format" | "steward" | "ring" => return Ok(Record::Other),
+        _ => return Err(problem(key, "this build knows no such key")),
+    };
+    // A record under another key than its own would be two truths.
+    let owner = key_of(&change);
+    if owner != key {
+        return Err(problem(key, format!("holds the record of {owner}")));
+    }
+    Ok(Record::Change(Box::new(change)))
+}
+
+/// A key, the part of it that names the record, and its value unless it was deleted.
+struct Row<'a> {
+    key: &'a str,
+    name: &'a str,
+    value: Option<&'a [u8]>,
+}
+
+impl Row<'_> {
+    fn change<R: DeserializeOwned, K>(
+        &self,
+        put: impl FnOnce(R) -> Change,
+        delete: impl FnOnce(K) -> Change,
+        name: impl FnOnce(&Self) -> Result<K, CodecError>,
+    ) -> Result<Change, CodecError> {
+        if self.value.is_some() { Ok(put(self.record()?)) } else { Ok(delete(name(self)?)) }
+    }
+
+    fn record<R: DeserializeOwned>(&self) -> Result<R, CodecError> {
+        let value = self.value.ok_or_else(|| problem(self.key, "was deleted, which it never is"))?;
+        serde_json::from_slice(value).map_err(|error| problem(self.key, error))
+    }
+
+    fn parsed<K: std::str::FromStr<Err: std::fmt::Display>>(&self) -> Result<K, CodecError> {
+        self.name.parse().map_err(|error| problem(self.key, error))
+    }
+
+    fn input_key(&self) -> Result<InputKey, CodecError> {
+        let parts: Vec<&str> = self.name.split('/').collect();
+        let [kind, namespace, name] = parts[..] else {
+            return Err(problem(self.key, "not of the form <kind>/<namespace>/<name>"));
+        };
+        let kind = Kind::ALL.into_iter().find(|known| known.as_str() == kind);
+        let kind = kind.ok_or_else(|| problem(self.key, "this build knows no such kind"))?;
+        Ok(InputKey::new(kind, namespace, name))
+    }
+
+    fn position(&self) -> Result<Record, CodecError> {
+        let text = self.value.and_then(|value| std::str::from_utf8(value).ok());
+        let number = text.and_then(|text| text.parse().ok()).ok_or_else(|| problem(self.key, "not a number"))?;
+        Ok(Record::Position(Position(number)))
+    }
+}
+
+fn put<R: Serialize>(key: String, record: &R) -> Result<Write, CodecError> {
+    let json = serde_json::to_vec(record).map_err(|error| problem(&key, error))?;
+    Ok(Write::put(key, json))
+}
+
+fn key(table: &str, name: impl std::fmt::Display) -> String {
+    format!("{PREFIX_TEXT}{table}/{name}")
+}
+
+fn input_key(table: &str, input: &InputKey) -> String {
+    key(table, format_args!("{}/{}/{}", input.kind.as_str(), input.namespace, input.name))
+}
+
+fn problem(key: &str, problem: impl std::fmt::Display) -> CodecError {
+    CodecError { key: key.to_owned(), problem: problem.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::Arc;
+
+    use starling_hub_core::records::{
+        AssignmentRecord, ClusterRecord, ClusterStage, DeletedRecord, EraRecord, InputRecord, ProposalKind,
+        ProposalRecord, RevisionRecord, SpentRecord, TokenRecord, TombstoneRecord, TombstoneScope,
+    };
+    use starling_hub_core::resources::Resource;
+    use starling_model::plan::Render;
+    use starling_model::{ClusterId, Digest, Era, InstallKey, Millis, ResourceName, Uid, Value};
+
+    use super::*;
+    use crate::ports::SystemClock;
+    use crate::store::memory::MemoryStore;
+    use crate::store::Revision;
+
+    const UID: Uid = Uid([7; 16]);
+    const DIGEST: Digest = Digest([9; 32]);
+
+    fn workspace() -> Resource {
+        let json = r#"{"apiVersion":"starling.dev/v1alpha1","kind":"Workspace","metadata":{"name":"edge"},"spec":{}}"#;
+        Resource::from_value(&Value::from_json(json.as_bytes()).unwrap()).unwrap()
+    }
+
+    fn puts() -> Vec<Change> {
+        let (name, at) = (ResourceName::new("edge", "app"), Millis(5));
+        let (install, resource) = (InstallKey::new("starling-addons", "app"), workspace());
+        let cluster = ClusterId([3; 16]);
+        let clusters = || [cluster].into_iter().collect();
+        vec![
+            Change::PutInput(InputRecord {
+                uid: UID,
+                digest: resource.digest(),
+                file: "a.yaml".into(),
+                missing: None,
+                since: at,
+                judged: false,
+                resource: resource.clone(),
+            }),
+            Change::PutDeleted(DeletedRecord {
+                key: InputKey::new(Kind::Addon, "edge", "app"),
+                uid: UID,
+                digest: DIGEST,
+                file: "a.yaml".into(),
+                deleted: at,
+            }),
+            Change::PutAssignment(AssignmentRecord {
+                uid: UID,
+                name: name.clone(),
+                created: at,
+                addon: name.clone(),
+                install: install.clone(),
+                revision: Some(DIGEST),
+                blocked: None,
+            }),
+            Change::PutRevision(RevisionRecord {
+                digest: DIGEST,
+                assignment: UID,
+                addon: name.clone(),
+                version: "1.0.0".into(),
+                kubernetes: None,
+                install: install.clone(),
+                renderer: 1,
+                render: Arc::new(Render::new(Vec::new(), Vec::new())),
+            }),
+            Change::PutTombstone(TombstoneRecord {
+                id: UID,
+                assignment: UID,
+                name: name.clone(),
+                install: install.clone(),
+                scope: TombstoneScope::Clusters(clusters()),
+                minted: (1, Position(8)),
+                reason: "deleted".into(),
+                approved_by: None,
+            }),
+            Change::PutProposal(ProposalRecord {
+                id: UID,
+                assignment: UID,
+                name: name.clone(),
+                addon: name.clone(),
+                install,
+                kind: ProposalKind::Delete,
+                clusters: clusters(),
+                since: at,
+                reason: "beyond the budget".into(),
+            }),
+            Change::PutSpent(SpentRecord { id: UID, addon: name.clone(), installs: 3, at }),
+            Change::PutCluster(ClusterRecord {
+                id: cluster,
+                name: Some(name),
+                keys: vec![DIGEST],
+                revoked_keys: BTreeSet::new(),
+                fingerprint: "f".into(),
+                joined: at,
+                stage: ClusterStage::Attached,
+            }),
+            Change::PutToken(TokenRecord {
+                hash: DIGEST,
+                cluster,
+                workspace: "edge".into(),
+                created: at,
+                expires: at,
+                used_by: None,
+            }),
+            Change::PutEra(EraRecord { era: Era { number: 1, id: UID }, began: at }),
+        ]
+    }
+
+    fn deletes() -> Vec<Change> {
+        let key = InputKey::new(Kind::AddonAssignment, "edge", "app");
+        vec![
+            Change::DeleteInput(key.clone()),
+            Change::DeleteDeleted(key),
+            Change::DeleteAssignment(UID),
+            Change::DeleteRevision(DIGEST),
+            Change::DeleteTombstone(UID),
+            Change::DeleteProposal(UID),
+            Change::DeleteSpent(UID),
+            Change::DeleteCluster(ClusterId([3; 16])),
+            Change::DeleteToken(DIGEST),
+        ]
+    }
+
+    fn as_event(write: Write) -> Event {
+        match write {
+            Write::Put { key, value, lease } => {
+                Event::Put(KeyValue { key, value, created: Revision(1), modified: Revision(1), lease })
+            }
+            Write::Delete { key } => Event::Delete { key },
+        }
+    }
+
+    #[test]
+    fn every_change_round_trips() {
+        for change in puts().into_iter().chain(deletes()) {
+            let event = as_event(encode(&change).unwrap());
+            assert_eq!(decode(&event).unwrap(), Record::Change(Box::new(change)));
+        }
+        let event = as_event(Write::put(POSITION, encode_position(Position(77))));
+        assert_eq!(decode(&event).unwrap(), Record::Position(Position(77)));
+    }
+
+    #[test]
+    fn keys_are_wire_format() {
+        let keys: Vec<String> = puts().iter().map(key_of).collect();
+        let (uid, digest) = (UID.to_string(), DIGEST.to_string());
+        assert_eq!(keys[0], "starling/v1/input/Workspace//edge");
+        assert_eq!(keys[1], "starling/v1/deleted/Addon/edge/app");
+        assert_eq!(keys[2], format!("starling/v1/assignment/{uid}"));
+        assert_eq!(keys[3], format!("starling/v1/revision/{digest}"));
+        assert_eq!(keys[9], "starling/v1/era");
+    }
+
+    #[test]
+    fn the_last_change_of_a_key_is_written() {
+        let changes = [Change::DeleteAssignment(UID), puts().remove(2), Change::DeleteTombstone(UID)];
+        let writes = writes(&changes).unwrap();
+        assert_eq!(writes, [encode(&changes[1]).unwrap(), encode(&changes[2]).unwrap()]);
+    }
+
+    #[test]
+    fn what_is_not_understood_is_an_error() {
+        let entry = |key: &str, value: &'static str| KeyValue {
+            key: key.into(),
+            value: value.into(),
+            created: Revision(1),
+            modified: Revision(1),
+            lease: None,
+        };
+        let uid = UID.to_string();
+        for (key, value) in [
+            ("starling/v1/other", "1"),
+            ("elsewhere", "1"),
+            ("starling/v1/position", "x"),
+            ("starling/v1/spent/not-a-uid", "{}"),
+            (&format!("starling/v1/spent/{uid}"), r#"{"unknown":1}"#),
+        ] {
+            assert!(decode_entry(&entry(key, value)).is_err(), "{key}");
+        }
+        let Write::Put { value, .. } = encode(&puts()[6]).unwrap() else { panic!("a put") };
+        let misplaced = KeyValue { value, ..entry(&format!("starling/v1/spent/{}", Uid([1; 16])), "") };
+        assert!(decode_entry(&misplaced).unwrap_err().problem.contains("holds the record of"));
+    }
+
+    #[tokio::test]
+    async fn the_format_is_written_once_and_checked() {
+        let store = MemoryStore::empty(Arc::new(SystemClock));
+        ensure_format(&store).await.unwrap();
+        ensure_format(&store).await.unwrap();
+        let other = Transaction { compares: vec![], writes: vec![Write::put(FORMAT_KEY, "2")] };
+        assert!(matches!(store.transact(other).await.unwrap(), Outcome::Committed(_)));
+        let refused = ensure_format(&store).await.unwrap_err();
+        assert!(matches!(&refused, StoreError::Format { found, .. } if found == "2"), "{refused}");
+    }
+}
