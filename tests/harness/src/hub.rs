@@ -14,6 +14,9 @@ use crate::programs::StarlingPrograms;
 /// How long a hub may take to answer after its start.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(30);
 
+/// The exit code of `starling` while the fleet holds; `status` prints everything all the same.
+pub const FLEET_HOLDS: i32 = 6;
+
 /// How to start a hub.
 #[derive(Clone, Debug)]
 pub struct HubOptions {
@@ -59,8 +62,7 @@ pub struct Status {
     /// Clusters whose addons are Ready.
     pub ready: u64,
     /// Why the fleet holds; absent when it does not.
-    #[serde(default)]
-    pub hold_reason: String,
+    pub hold: Option<String>,
 }
 
 impl HubOptions {
@@ -182,7 +184,11 @@ impl Hub {
     /// # Errors
     /// As [`Hub::ask_json`].
     pub fn status(&self) -> Result<Status> {
-        self.ask_json(&["status"])
+        let printed = self.starling(&["status", "-o", "json"])?;
+        if ![0, FLEET_HOLDS].contains(&printed.code) {
+            bail!("starling status exited with {}: {}", printed.code, printed.stderr.trim());
+        }
+        serde_json::from_str(&printed.stdout).context("read what `starling status` printed")
     }
 
     /// The command line's configuration that the hub wrote.

@@ -8,5 +8,5 @@ mod hub;
 mod programs;
 
 pub use agent::Agent;
-pub use hub::{Hub, HubOptions, Printed, Status};
+pub use hub::{FLEET_HOLDS, Hub, HubOptions, Printed, Status};
 pub use programs::StarlingPrograms;
