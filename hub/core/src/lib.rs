@@ -12,3 +12,6 @@ pub mod resources;
 pub mod selector;
 pub mod session;
 pub mod steward;
+
+#[cfg(test)]
+mod testing;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use starling_model::{ClusterId, InstallKey, ResourceName, Uid};
 
 use crate::fleet::Fleet;
-use crate::records::{ProposalKind, ProposalRecord};
+use crate::records::{ProposalKind, ProposalRecord, TombstoneRecord};
 use crate::steward::Heard;
 
 /// The clusters that a removal takes an install from.
@@ -39,9 +39,16 @@ pub fn proposed(fleet: &Fleet, heard: &dyn Heard, proposal: &ProposalRecord) -> 
     let listed = &proposal.clusters.0;
     let (assignment, install) = (proposal.assignment, &proposal.install);
     match proposal.kind {
-        ProposalKind::Delete => holding(fleet, heard, assignment, install, listed),
-        ProposalKind::Renew(_) | ProposalKind::Deselect => {
-            among(listed.iter().copied(), fleet, heard, assignment, install, listed)
+        // A deletion that is too large for one record waits in several, and is approved whole.
+        ProposalKind::Delete => {
+            let whole: BTreeSet<ClusterId> =
+                siblings(fleet, proposal).flat_map(|sibling| sibling.clusters.0.iter().copied()).collect();
+            holding(fleet, heard, assignment, install, &whole)
+        }
+        ProposalKind::Deselect => among(listed.iter().copied(), fleet, heard, assignment, install, listed),
+        ProposalKind::Renew(tombstone) => {
+            let reached = fleet.tombstone(tombstone).map(|tombstone| reached(fleet, tombstone)).unwrap_or_default();
+            among(reached.iter().copied(), fleet, heard, assignment, install, &reached)
         }
         ProposalKind::Revise(_) => {
             let record = fleet.assignment(assignment);
@@ -50,6 +57,22 @@ pub fn proposed(fleet: &Fleet, heard: &dyn Heard, proposal: &ProposalRecord) -> 
             holding(fleet, heard, assignment, install, &selected)
         }
     }
+}
+
+/// Returns the proposals that are part of one deletion, the given one among them.
+pub(crate) fn siblings<'a>(fleet: &'a Fleet, proposal: &'a ProposalRecord) -> impl Iterator<Item = &'a ProposalRecord> {
+    fleet.proposals().map(AsRef::as_ref).filter(move |other| {
+        other.assignment == proposal.assignment && other.install == proposal.install && other.kind == proposal.kind
+    })
+}
+
+/// Returns the managed clusters that a tombstone is for.
+pub(crate) fn reached(fleet: &Fleet, tombstone: &TombstoneRecord) -> BTreeSet<ClusterId> {
+    fleet
+        .managed_clusters()
+        .filter(|cluster| tombstone.reaches(cluster.id, &cluster.document().metadata.namespace))
+        .map(|cluster| cluster.id)
+        .collect()
 }
 
 /// Counts those of `clusters` that said they hold the install, or were not heard and are in `candidates`.

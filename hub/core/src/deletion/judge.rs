@@ -33,17 +33,18 @@ pub enum Verdict {
     Wait(String),
 }
 
-/// Judges the removal of `asked` installs of an addon. Nothing held needs no budget.
+/// Judges the removal of `asked` installs of an addon: the ledger is that of `spent`, and the installs that the addon has are
+/// those of `basis`, the fleet before the change. Nothing held needs no budget.
 #[must_use]
-pub fn judge(fleet: &Fleet, now: Millis, addon: &ResourceName, cause: Cause, asked: u64) -> Verdict {
+pub fn judge(spent: &Fleet, basis: &Fleet, now: Millis, addon: &ResourceName, cause: Cause, asked: u64) -> Verdict {
     if asked == 0 {
         return Verdict::Go;
     }
     if cause == Cause::Facts {
         return Verdict::Wait(format!("{cause}, which always needs approval"));
     }
-    let installs = installs_of(fleet, addon);
-    match budget::check(fleet.spent().map(AsRef::as_ref), now, addon, installs, asked) {
+    let installs = installs_of(basis, addon);
+    match budget::check(spent.spent().map(AsRef::as_ref), now, addon, installs, asked) {
         Ok(()) => Verdict::Go,
         Err(over) => Verdict::Wait(format!("{cause}: {over}")),
     }

@@ -8,4 +8,5 @@ mod holding;
 mod judge;
 
 pub use holding::{Holding, holding, proposed};
+pub(crate) use holding::{among, reached, siblings};
 pub use judge::{Cause, Verdict, judge};

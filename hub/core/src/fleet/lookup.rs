@@ -10,7 +10,7 @@ use crate::records::{
     AssignmentRecord, ClusterRecord, ClusterStage, DeletedRecord, InputRecord, ProposalRecord, RevisionRecord,
     SpentRecord, TokenRecord, TombstoneRecord,
 };
-use crate::resources::{Addon, AddonAssignment, InputKey, Kind, PLATFORM_NAMESPACE, Resource, Workspace};
+use crate::resources::{Addon, AddonAssignment, InputKey, Kind, PLATFORM_NAMESPACE, Resource, Tombstone, Workspace};
 
 impl Fleet {
     /// Returns a resource.
@@ -249,5 +249,14 @@ impl Fleet {
     #[must_use]
     pub fn input_count(&self) -> usize {
         self.inputs.len()
+    }
+
+    /// Returns the resource that a Tombstone document names, if that very incarnation is there.
+    #[must_use]
+    pub fn tombstone_target(&self, tombstone: &Tombstone) -> Option<Arc<InputRecord>> {
+        let (kind, namespace) = (tombstone.spec.kind, tombstone.metadata.namespace.as_str());
+        let namespace = if kind.is_namespaced() { namespace } else { "" };
+        let record = self.input(&InputKey::new(kind, namespace, tombstone.spec.name.as_str()))?;
+        (record.uid == tombstone.spec.uid).then(|| Arc::clone(record))
     }
 }

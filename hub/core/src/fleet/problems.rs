@@ -34,7 +34,7 @@ impl Fleet {
             match &record.resource {
                 Resource::ManagedCluster(_) => problems.extend(self.second_name(record)),
                 Resource::AddonAssignment(_) => problems.extend(self.blocked(record)),
-                Resource::Tombstone(_) => problems.extend(self.unknown_uid(record)),
+                Resource::Tombstone(_) => problems.extend(self.not_carried_out(record)),
                 Resource::Workspace(_) | Resource::Addon(_) => {}
             }
         }
@@ -99,20 +99,20 @@ impl Fleet {
         Some(Problem::new(record.resource.key(), reason.to_string(), next))
     }
 
-    fn unknown_uid(&self, record: &InputRecord) -> Option<Problem> {
+    fn not_carried_out(&self, record: &InputRecord) -> Option<Problem> {
         let Resource::Tombstone(tombstone) = &record.resource else { return None };
-        (!record.judged).then(|| {
-            Problem::new(
-                record.resource.key(),
-                format!(
-                    "{} {} has never had the UID {}",
-                    tombstone.spec.kind.word(),
-                    tombstone.spec.name,
-                    tombstone.spec.uid
-                ),
-                "take the UID that `starling delete` prints".to_owned(),
-            )
-        })
+        if record.judged || record.missing.is_some() {
+            return None;
+        }
+        let spec = &tombstone.spec;
+        let named = format!("{} {}", spec.kind.word(), spec.name);
+        let (message, next) = if self.tombstone_target(tombstone).is_some() {
+            (format!("{named} cannot be deleted while others need it"), "delete or detach these first")
+        } else {
+            let next = "take the UID that `starling delete` prints";
+            (format!("{named} with the UID {} is unknown, so that this does nothing", spec.uid), next)
+        };
+        Some(Problem::new(record.resource.key(), message, next))
     }
 }
 

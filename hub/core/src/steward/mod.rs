@@ -3,6 +3,19 @@
 //! Owns the requests and their rules. Does not own committing a decision, the directory's files, or certificates: the
 //! shell does these, in the order that each request documents. A decision is a value; nothing here performs it.
 
+mod adopt;
+mod apply;
+mod approve;
+mod delete;
+mod detach;
+mod draft;
+mod join;
+mod mint;
+mod recover;
+mod revise;
+mod settle;
+mod sync;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use starling_model::{ClusterId, Digest, Era, ErrorCode, Fence, InstallKey, Millis, Position, ResourceName, Uid};
@@ -357,8 +370,20 @@ pub struct Refusal {
 /// # Errors
 /// Why the request is not granted; then nothing is to be written.
 pub fn decide(fleet: &Fleet, request: &Request, context: &mut Context<'_>) -> Result<Decision, Refusal> {
-    let _ = (fleet, &context.now);
-    Err(Refusal::new(ErrorCode::Unavailable, format!("{} is not decided yet", request.as_str())))
+    match request {
+        Request::Begin => recover::begin(fleet, context),
+        Request::SyncInputs(sync) => sync::decide(fleet, sync, context),
+        Request::ApplyResources(apply) => apply::decide(fleet, apply, context),
+        Request::Adopt(adopt) => adopt::decide(fleet, adopt, context),
+        Request::Join(join) => join::join(fleet, join, context),
+        Request::Renew(renew) => join::renew(fleet, renew, context),
+        Request::SeeCluster(see) => join::see(fleet, see, context),
+        Request::Detach(detach) => detach::decide(fleet, detach, context),
+        Request::DetachAcknowledged(cluster) => detach::acknowledged(fleet, *cluster, context),
+        Request::Delete(delete) => delete::decide(fleet, delete, context),
+        Request::Approve(approve) => approve::decide(fleet, approve, context),
+        Request::Recover(recover) => recover::decide(fleet, recover, context),
+    }
 }
 
 impl Request {

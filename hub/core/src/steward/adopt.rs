@@ -1,0 +1,141 @@
+//! Adopting a cluster: its ManagedCluster, and a token that lets its agent in once.
+
+use std::time::Duration;
+
+use starling_model::{ErrorCode, Millis};
+
+use super::{Adopt, Adopted, Answer, AuditEntry, Context, Decision, Refusal};
+use crate::change::Change;
+use crate::enrolment::JoinToken;
+use crate::fleet::{ClusterInput, Fleet};
+use crate::records::{ClusterStage, InputRecord, TokenRecord};
+use crate::resources::{ClusterSpec, Document, Kind, ManagedCluster, Metadata, Resource};
+
+/// Unused tokens of one cluster at the same time; the oldest becomes void when there are more.
+const TOKENS_PER_CLUSTER: usize = 5;
+
+/// For how long an expired token is remembered, so that whoever shows it is told that it has expired.
+const REMEMBERED: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+pub(super) fn decide(fleet: &Fleet, adopt: &Adopt, context: &mut Context<'_>) -> Result<Decision, Refusal> {
+    if fleet.workspace(&adopt.workspace).is_none() {
+        return Err(Refusal::not_found(Kind::Workspace, &adopt.workspace));
+    }
+    if adopt.expires <= context.now {
+        return Err(Refusal::new(ErrorCode::InvalidRequest, "the token would have expired already"));
+    }
+    let mut changes = Vec::new();
+    let mut actions = vec!["token-made"];
+    let existing = fleet.cluster_named(&adopt.workspace, &adopt.name);
+    let created = existing.is_none();
+    let (cluster, record) = match existing {
+        Some(cluster) => {
+            check_existing(fleet, adopt, &cluster)?;
+            (cluster.id, (*cluster.record).clone())
+        }
+        None => {
+            let record = new_record(fleet, adopt, context)?;
+            let key = record.resource.key();
+            if fleet.deleted(&key).is_some() {
+                changes.push(Change::DeleteDeleted(key));
+            }
+            changes.push(Change::PutInput(record.clone()));
+            actions.insert(0, "cluster-adopted");
+            (starling_model::ClusterId::derive(fleet.name(), &adopt.workspace, &adopt.name), record)
+        }
+    };
+    let token = new_token(fleet, context);
+    changes.extend(tokens_to_forget(fleet, cluster, context.now));
+    changes.push(Change::PutToken(TokenRecord {
+        hash: token.hash(),
+        cluster,
+        workspace: adopt.workspace.clone(),
+        created: context.now,
+        expires: adopt.expires,
+        used_by: None,
+    }));
+    let (document, file) = (record.resource.clone(), record.file);
+    let subject = record.resource.key().to_string();
+    let entry = |action| AuditEntry {
+        actor: context.actor.clone(),
+        action,
+        subject: subject.clone(),
+        detail: format!("cluster {cluster}"),
+    };
+    let audit = actions.into_iter().map(entry).collect();
+    let answer = Answer::Adopted(Adopted { cluster, created, token, expires: adopt.expires, document, file });
+    Ok(Decision { changes, position: context.position, answer, audit })
+}
+
+fn check_existing(fleet: &Fleet, adopt: &Adopt, cluster: &ClusterInput) -> Result<(), Refusal> {
+    let conflict = |text: String| Err(Refusal::new(ErrorCode::Conflict, text));
+    let document = cluster.document();
+    let first = fleet.cluster(cluster.id).map(|first| first.name());
+    if let Some(first) = first.filter(|first| *first != cluster.name()) {
+        return conflict(format!("cluster {} is already managed as {first}: use that name", cluster.id));
+    }
+    if document.spec.revoked {
+        return conflict(format!("cluster {} is revoked: remove `revoked: true` first", cluster.name()));
+    }
+    let stage = fleet.identity(cluster.id).map(|record| record.stage);
+    if matches!(stage, Some(ClusterStage::Detaching { .. })) {
+        let text = "is being detached: wait for its agent, or run `starling detach cluster` with --forget";
+        return conflict(format!("cluster {} {text}", cluster.name()));
+    }
+    if !adopt.labels.is_empty() && adopt.labels != document.metadata.labels {
+        let text = "exists with other labels: edit them in its document";
+        return conflict(format!("cluster {} {text} in {}", cluster.name(), cluster.record.file));
+    }
+    Ok(())
+}
+
+fn new_record(fleet: &Fleet, adopt: &Adopt, context: &mut Context<'_>) -> Result<InputRecord, Refusal> {
+    let mut document: ManagedCluster = Document {
+        metadata: Metadata {
+            name: adopt.name.clone(),
+            namespace: adopt.workspace.clone(),
+            labels: adopt.labels.clone(),
+            ..Metadata::default()
+        },
+        spec: ClusterSpec::default(),
+    };
+    let id = document.id(fleet.name());
+    document.spec.id = Some(id);
+    let resource = Resource::ManagedCluster(document);
+    resource.check().map_err(|error| Refusal::new(ErrorCode::InvalidRequest, error.to_string()))?;
+    if let Some(other) = fleet.cluster(id) {
+        let text = format!("cluster {id} is already managed as {}", other.name());
+        return Err(Refusal::new(ErrorCode::Conflict, text));
+    }
+    Ok(InputRecord {
+        uid: context.new_uid(),
+        digest: resource.digest(),
+        resource,
+        file: adopt.file.clone(),
+        missing: None,
+        since: context.now,
+        judged: false,
+    })
+}
+
+fn new_token(fleet: &Fleet, context: &mut Context<'_>) -> JoinToken {
+    let mut secret = [0; 32];
+    context.entropy.fill(&mut secret);
+    JoinToken::new(fleet.name(), secret)
+}
+
+fn tokens_to_forget(fleet: &Fleet, cluster: starling_model::ClusterId, now: Millis) -> Vec<Change> {
+    let mut unused: Vec<&TokenRecord> = Vec::new();
+    let mut forget = Vec::new();
+    for token in fleet.tokens() {
+        if now >= token.expires.plus(REMEMBERED) {
+            forget.push(Change::DeleteToken(token.hash));
+        } else if token.cluster == cluster && token.used_by.is_none() {
+            unused.push(token);
+        }
+    }
+    unused.sort_by_key(|token| (token.created, token.hash));
+    let surplus = (unused.len() + 1).saturating_sub(TOKENS_PER_CLUSTER);
+    forget.extend(unused.into_iter().take(surplus).map(|token| Change::DeleteToken(token.hash)));
+    forget
+}

@@ -1,0 +1,86 @@
+//! Approving what waits: counted again, and void if the count grew.
+
+use std::collections::BTreeSet;
+
+use starling_model::{ClusterId, ErrorCode};
+
+use super::delete::{mint_whole, over_count};
+use super::draft::Draft;
+use super::mint::{Authority, Removal, mint};
+use super::revise::{carry_out, removal_of};
+use super::{Answer, Approve, Context, Decision, Refusal};
+use crate::change::Change;
+use crate::deletion::{proposed, siblings};
+use crate::fleet::Fleet;
+use crate::records::{ClusterSet, ProposalKind, ProposalRecord, TombstoneScope};
+use crate::resources::PLATFORM_NAMESPACE;
+
+pub(super) fn decide(fleet: &Fleet, approve: &Approve, context: &mut Context<'_>) -> Result<Decision, Refusal> {
+    let Some(proposal) = fleet.proposal(approve.proposal) else {
+        let text = format!("proposal {} does not wait: see `starling get proposals`", approve.proposal);
+        return Err(Refusal::new(ErrorCode::NotFound, text));
+    };
+    let installs = proposed(fleet, context.heard, proposal).count();
+    if installs > approve.count {
+        return Err(over_count(installs, approve.count));
+    }
+    let mut draft = Draft::new(fleet, context);
+    let removal = Removal {
+        assignment: proposal.assignment,
+        name: proposal.name.clone(),
+        addon: proposal.addon.clone(),
+        install: proposal.install.clone(),
+        installs,
+        reason: format!("approved by {}: {}", context.actor, proposal.reason),
+    };
+    draft.audit("proposal-approved", &proposal.name, format!("{installs} installs: {}", proposal.reason));
+    let settled: Vec<_> = match proposal.kind {
+        ProposalKind::Delete => siblings(fleet, proposal).collect(),
+        ProposalKind::Deselect | ProposalKind::Revise(_) | ProposalKind::Renew(_) => vec![&**proposal],
+    };
+    for record in &settled {
+        draft.change(Change::DeleteProposal(record.id));
+    }
+    match &proposal.kind {
+        ProposalKind::Delete => {
+            let foreign = settled.iter().flat_map(|record| foreign(fleet, record)).collect();
+            mint_whole(&mut draft, context, &removal, &foreign, Authority::Approval);
+        }
+        ProposalKind::Deselect => {
+            let scope = TombstoneScope::Clusters(proposal.clusters.clone());
+            mint(&mut draft, context, &removal, scope, Authority::Approval);
+        }
+        ProposalKind::Revise(digest) => {
+            let assignment = fleet.assignment(proposal.assignment);
+            let next = fleet.revision(digest);
+            let previous = assignment.and_then(|record| record.revision).and_then(|digest| fleet.revision(&digest));
+            let (Some(assignment), Some(next), Some(previous)) = (assignment, next, previous) else {
+                return Err(Refusal::new(ErrorCode::Internal, "the proposal's revision is not in the store"));
+            };
+            let removal = Removal { reason: removal.reason, ..removal_of(&draft, context, assignment, previous) };
+            let (record, next) = ((**assignment).clone(), (**next).clone());
+            carry_out(&mut draft, context, record, previous, next, &removal, Authority::Approval);
+        }
+        ProposalKind::Renew(old) => {
+            let Some(tombstone) = fleet.tombstone(*old) else {
+                return Err(Refusal::new(ErrorCode::Internal, "the proposal's tombstone is not in the store"));
+            };
+            let scope = tombstone.scope.clone();
+            draft.change(Change::DeleteTombstone(*old));
+            mint(&mut draft, context, &removal, scope, Authority::Approval);
+        }
+    }
+    Ok(draft.decision(Answer::Approved { installs }, context))
+}
+
+/// Returns the proposal's clusters that a tombstone for its workspace does not reach.
+fn foreign(fleet: &Fleet, proposal: &ProposalRecord) -> BTreeSet<ClusterId> {
+    let namespace = &proposal.name.namespace;
+    if namespace == PLATFORM_NAMESPACE {
+        return BTreeSet::new();
+    }
+    let ClusterSet(clusters) = &proposal.clusters;
+    let is_foreign =
+        |id: &ClusterId| fleet.cluster(*id).is_some_and(|cluster| cluster.document().metadata.namespace != *namespace);
+    clusters.iter().copied().filter(is_foreign).collect()
+}

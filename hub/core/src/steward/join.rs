@@ -1,0 +1,145 @@
+//! Letting clusters in: by token, by renewal, and by what a session shows.
+
+use std::collections::BTreeSet;
+
+use starling_model::{ClusterId, Digest, ResourceName};
+
+use super::{Answer, AuditEntry, Context, Decision, Join, Refusal, Renew, SeeCluster};
+use crate::change::Change;
+use crate::enrolment::{Admission, CredentialRefusal, admit};
+use crate::fleet::Fleet;
+use crate::records::{ClusterRecord, ClusterStage, TokenRecord};
+
+/// Lets an agent in by its token; the same key may repeat it, because its answer may have been lost.
+pub(super) fn join(fleet: &Fleet, join: &Join, context: &Context<'_>) -> Result<Decision, Refusal> {
+    let token = check_token(fleet, join, context).map_err(Refusal::credential)?;
+    let cluster = token.cluster;
+    let known = fleet.identity(cluster);
+    if known.is_some_and(|record| record.revoked_keys.contains(&join.key)) {
+        return Err(Refusal::credential(CredentialRefusal::KeyUnknown));
+    }
+    if known.is_some_and(|record| matches!(record.stage, ClusterStage::Detaching { .. })) {
+        return Err(Refusal::credential(CredentialRefusal::ClusterDetached));
+    }
+    let name = fleet.cluster(cluster).map(|input| input.name());
+    let mut revoked_keys = known.map(|record| record.revoked_keys.clone()).unwrap_or_default();
+    // Whoever joins anew with another key has lost the one before, or was copied.
+    revoked_keys.extend(known.iter().flat_map(|record| &record.keys).filter(|key| **key != join.key));
+    let record = ClusterRecord {
+        id: cluster,
+        name: name.clone(),
+        keys: vec![join.key],
+        revoked_keys,
+        fingerprint: join.fingerprint.clone(),
+        joined: context.now,
+        stage: ClusterStage::Attached,
+    };
+    let used = TokenRecord { used_by: Some(join.key), ..token.clone() };
+    let mut changes = Vec::new();
+    if known.is_none_or(|known| ClusterRecord { joined: known.joined, ..record.clone() } != **known) {
+        changes.push(Change::PutCluster(record));
+    }
+    if used != *token {
+        changes.push(Change::PutToken(used));
+    }
+    Ok(admitted(context, "cluster-joined", cluster, name, changes))
+}
+
+fn check_token<'a>(fleet: &'a Fleet, join: &Join, context: &Context<'_>) -> Result<&'a TokenRecord, CredentialRefusal> {
+    if join.token.fleet() != fleet.name() {
+        return Err(CredentialRefusal::TokenForeign);
+    }
+    let token = fleet.token(&join.token.hash()).ok_or(CredentialRefusal::TokenUnknown)?;
+    if token.used_by.is_some_and(|key| key != join.key) {
+        return Err(CredentialRefusal::TokenUsed);
+    }
+    if context.now >= token.expires {
+        return Err(CredentialRefusal::TokenExpired);
+    }
+    let cluster = fleet.cluster(token.cluster).ok_or(CredentialRefusal::TokenForeign)?;
+    if cluster.document().metadata.namespace != token.workspace {
+        return Err(CredentialRefusal::TokenForeign);
+    }
+    if cluster.document().spec.revoked {
+        return Err(CredentialRefusal::ClusterRevoked);
+    }
+    Ok(token)
+}
+
+/// Accepts a new key from whoever proved the recorded one; the recorded one stays until the new one was seen.
+pub(super) fn renew(fleet: &Fleet, renew: &Renew, context: &Context<'_>) -> Result<Decision, Refusal> {
+    let name = fleet.cluster(renew.cluster).map(|input| input.name());
+    let refuse = |reason| Err(Refusal::credential(reason));
+    if fleet.cluster(renew.cluster).is_some_and(|input| input.document().spec.revoked) {
+        return refuse(CredentialRefusal::ClusterRevoked);
+    }
+    let keys =
+        if renew.proven_key == renew.new_key { vec![renew.new_key] } else { vec![renew.proven_key, renew.new_key] };
+    let record = match fleet.identity(renew.cluster) {
+        // The store was lost: a certificate that is still valid proves its key, an expired one would need the record.
+        None if renew.expired => return refuse(CredentialRefusal::KeyUnknown),
+        None => new_record(renew.cluster, name.clone(), keys, String::new(), context),
+        Some(known) => {
+            if matches!(known.stage, ClusterStage::Detached { .. }) {
+                return refuse(CredentialRefusal::ClusterDetached);
+            }
+            let is_known = |key: &Digest| known.keys.contains(key) && !known.revoked_keys.contains(key);
+            if !is_known(&renew.proven_key) || known.revoked_keys.contains(&renew.new_key) {
+                return refuse(CredentialRefusal::KeyUnknown);
+            }
+            ClusterRecord { keys, ..(**known).clone() }
+        }
+    };
+    let is_same = fleet.identity(renew.cluster).is_some_and(|known| **known == record);
+    let changes = if is_same { Vec::new() } else { vec![Change::PutCluster(record)] };
+    Ok(admitted(context, "certificate-renewed", renew.cluster, name, changes))
+}
+
+/// Records what [`admit`] found worth recording.
+pub(super) fn see(fleet: &Fleet, see: &SeeCluster, context: &Context<'_>) -> Result<Decision, Refusal> {
+    let changes = match admit(fleet, see.cluster, &see.key, &see.fingerprint) {
+        Admission::Refused(reason) => return Err(Refusal::credential(reason)),
+        Admission::Known => Vec::new(),
+        Admission::ToRecord => {
+            let name = fleet.cluster(see.cluster).map(|input| input.name());
+            let (key, fingerprint) = (vec![see.key], see.fingerprint.clone());
+            let record = match fleet.identity(see.cluster) {
+                None => new_record(see.cluster, name, key, fingerprint, context),
+                Some(known) => ClusterRecord { keys: key, fingerprint, ..(**known).clone() },
+            };
+            vec![Change::PutCluster(record)]
+        }
+    };
+    let audit = audit(context, "cluster-recorded", see.cluster, &changes);
+    Ok(Decision { changes, position: context.position, answer: Answer::Seen, audit })
+}
+
+fn new_record(
+    id: ClusterId,
+    name: Option<ResourceName>,
+    keys: Vec<Digest>,
+    fingerprint: String,
+    context: &Context<'_>,
+) -> ClusterRecord {
+    let (revoked_keys, joined, stage) = (BTreeSet::new(), context.now, ClusterStage::Attached);
+    ClusterRecord { id, name, keys, revoked_keys, fingerprint, joined, stage }
+}
+
+fn admitted(
+    context: &Context<'_>,
+    action: &'static str,
+    cluster: ClusterId,
+    name: Option<ResourceName>,
+    changes: Vec<Change>,
+) -> Decision {
+    let audit = audit(context, action, cluster, &changes);
+    Decision { changes, position: context.position, answer: Answer::Admitted { cluster, name }, audit }
+}
+
+fn audit(context: &Context<'_>, action: &'static str, cluster: ClusterId, changes: &[Change]) -> Vec<AuditEntry> {
+    if changes.is_empty() {
+        return Vec::new();
+    }
+    let (actor, subject, detail) = (context.actor.clone(), cluster.to_string(), String::new());
+    vec![AuditEntry { actor, action, subject, detail }]
+}
