@@ -1,1 +1,20 @@
-//! Placeholder.
+//! The agent of one managed cluster: watches Flux, applies what the cluster is assigned, talks to the hub.
+//!
+//! Owns the IO: the cluster's API server (behind a port), the session's stream, the identity, the order in which
+//! effects are performed. Does not own decisions: what an object's health is, what a plan makes of an inventory, when
+//! to dial and what may be done under which lease are `starling-agent-core`'s.
+
+mod agent;
+mod applier;
+mod client;
+pub mod cluster;
+pub mod config;
+pub mod identity;
+mod observer;
+pub mod ports;
+pub mod program;
+mod shared;
+mod tasks;
+mod tls;
+
+pub use self::agent::run;

@@ -1,0 +1,319 @@
+//! The client's side of the session with the hub: drives the core's state machine over a real stream.
+//!
+//! Owns dialling, the stream, and performing the session's effects. Does not own when to dial or leave, what a plan is
+//! worth, nor what is reported: these are the core's.
+
+pub(crate) mod channel;
+mod commands;
+mod link;
+mod outbox;
+
+use std::future::pending;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use starling_agent_core::hello::{Speaker, compose_hello};
+use starling_agent_core::session::{Effect, End, Input};
+use starling_model::session::{AgentMessage, CommandResult, HubMessage};
+use starling_model::{ErrorCode, Limits, Millis};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use self::link::{Incoming, Link, Outgoing};
+use self::outbox::{Next, Outbox};
+use crate::cluster::ClusterApi;
+use crate::ports::Ports;
+use crate::shared::Shared;
+
+/// How long changes are gathered before they are sent, so that a burst of one object is one status.
+const GATHER: Duration = Duration::from_millis(20);
+
+/// How long a stopping agent waits for its last messages to leave.
+const FAREWELL: Duration = Duration::from_millis(500);
+
+/// The session task of one agent.
+pub(crate) struct Client {
+    shared: Arc<Shared>,
+    cluster: Arc<dyn ClusterApi>,
+    ports: Ports,
+    speaker: Speaker,
+    limits: Limits,
+    outbox: Outbox,
+    dialling: Option<BoxFuture<'static, Result<Link, End>>>,
+    outgoing: Option<Outgoing>,
+    incoming: Option<Incoming>,
+    commands: FuturesUnordered<BoxFuture<'static, CommandResult>>,
+    flush_at: Option<Millis>,
+}
+
+/// What a wait ended with.
+enum Event {
+    Input(Input),
+    Dialled(Result<Link, End>),
+    Room(bool),
+    Bell,
+}
+
+impl Client {
+    pub(crate) fn new(shared: Arc<Shared>, cluster: Arc<dyn ClusterApi>, ports: Ports, speaker: Speaker) -> Self {
+        Self {
+            shared,
+            cluster,
+            ports,
+            speaker,
+            limits: Limits::DEFAULT,
+            outbox: Outbox::new(),
+            dialling: None,
+            outgoing: None,
+            incoming: None,
+            commands: FuturesUnordered::new(),
+            flush_at: None,
+        }
+    }
+
+    /// Runs the session until the agent stops.
+    pub(crate) async fn run(mut self, shutdown: CancellationToken) {
+        while !self.shared.may_begin() {
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return,
+                () = self.shared.session_bell.notified() => {}
+            }
+        }
+        self.handle(Input::Start);
+        while let Some(event) = self.next_event(&shutdown).await {
+            match event {
+                Event::Input(input) => self.handle(input),
+                Event::Dialled(Ok(link)) => {
+                    self.dialling = None;
+                    (self.outgoing, self.incoming) = (Some(link.outgoing), Some(link.incoming));
+                    self.handle(Input::Connected);
+                }
+                Event::Dialled(Err(end)) => {
+                    self.dialling = None;
+                    tracing::info!(error = %end.message, "cannot reach the hub, trying again");
+                    self.handle(Input::DialFailed(end));
+                }
+                Event::Room(true) => self.send_next(),
+                Event::Room(false) => self.ended(End { code: None, message: "the stream broke".to_owned() }),
+                Event::Bell => self.rung(),
+            }
+        }
+        self.say_farewell().await;
+    }
+
+    /// Waits for whatever comes first; `None` once the agent stops.
+    async fn next_event(&mut self, shutdown: &CancellationToken) -> Option<Event> {
+        let uptime = self.ports.clock.uptime();
+        let deadline = self.shared.state().session.next_deadline();
+        let flush_is_due = self.flush_at.is_some_and(|at| at <= uptime);
+        let wants_room = self.outbox.is_urgent() || flush_is_due;
+        let waking = [deadline, self.flush_at.filter(|_| !flush_is_due)].into_iter().flatten().min();
+        let event = tokio::select! {
+            // In order, so that a simulation's runs are equal; urgent things first.
+            biased;
+            () = shutdown.cancelled() => return None,
+            link = dialled(&mut self.dialling) => Event::Dialled(link),
+            received = receive(&mut self.incoming, &self.limits) => match received {
+                Ok(message) => Event::Input(Input::Received(message)),
+                Err(end) => Event::Input(Input::Closed(end)),
+            },
+            room = room(&mut self.outgoing), if wants_room => Event::Room(room),
+            Some(result) = self.commands.next(), if !self.commands.is_empty() => {
+                Event::Input(Input::CommandDone(result))
+            }
+            () = sleep_until(waking, uptime) => Event::Input(Input::Tick),
+            () = self.shared.session_bell.notified() => Event::Bell,
+        };
+        Some(event)
+    }
+
+    /// Something changed outside of the session: statuses to send, or another inventory.
+    fn rung(&mut self) {
+        let (has_batch, inventory_changed) = {
+            let mut state = self.shared.state();
+            let dropped = state.book.dropped();
+            state.session.observe_dropped(dropped);
+            (state.book.has_batch(), std::mem::take(&mut state.inventory_changed))
+        };
+        if has_batch && self.outgoing.is_some() && self.flush_at.is_none() {
+            self.flush_at = Some(self.ports.clock.uptime().plus(GATHER));
+        }
+        if inventory_changed {
+            self.handle(Input::InventoryChanged);
+        }
+    }
+
+    fn send_next(&mut self) {
+        let uptime = self.ports.clock.uptime();
+        let next = {
+            let mut state = self.shared.state();
+            self.outbox.next(&mut state.book, uptime)
+        };
+        match next {
+            Next::Message(message) => {
+                if let Some(outgoing) = &mut self.outgoing {
+                    outgoing.send(message);
+                }
+            }
+            Next::Later(wait) => self.flush_at = Some(uptime.plus(wait)),
+            Next::Nothing => self.flush_at = None,
+        }
+    }
+
+    fn ended(&mut self, end: End) {
+        self.handle(Input::Closed(end));
+    }
+
+    /// Gives the state machine what happened, and performs what it wants.
+    fn handle(&mut self, input: Input) {
+        if let Input::Closed(end) = &input {
+            tracing::info!(error = %end.message, "session ended");
+            self.disconnect(end.code);
+        }
+        let uptime = self.ports.clock.uptime();
+        let effects = {
+            let ports = self.ports.clone();
+            let mut entropy = || ports.draw();
+            self.shared.state().session.handle(input, uptime, &mut entropy)
+        };
+        for effect in effects {
+            self.perform(effect, uptime);
+        }
+    }
+
+    fn perform(&mut self, effect: Effect, uptime: Millis) {
+        match effect {
+            Effect::Dial { address } => self.dial(address),
+            Effect::SendHello => {
+                let hello = {
+                    let mut state = self.shared.state();
+                    let state = &mut *state;
+                    compose_hello(&state.session, &mut state.book, &state.inventory, &self.speaker)
+                };
+                self.send(AgentMessage::Hello(Box::new(hello)));
+            }
+            Effect::Send(message) => self.send(message),
+            Effect::Opened(welcome) => {
+                tracing::info!(hub = %welcome.hub, status_known = welcome.status_known, "session open");
+                if let Some(reason) = &welcome.hold_reason {
+                    tracing::warn!(reason, "the hub lends no command lease: nothing new is applied");
+                }
+                self.limits = welcome.limits;
+                self.outbox.open(&welcome.limits, uptime);
+                let mut state = self.shared.state();
+                state.book.set_limits(welcome.limits);
+                state.book.welcomed(welcome.status_known);
+                drop(state);
+                self.rung();
+            }
+            Effect::BeginSnapshot(reason) => {
+                tracing::info!(reason, "the hub asks for a snapshot");
+                self.shared.state().book.begin_snapshot();
+                self.rung();
+            }
+            Effect::Park(parked) => {
+                tracing::debug!(fence = %parked.fence.stamp(), entries = parked.entries.len(), "plan received");
+                self.shared.applier_bell.notify_one();
+            }
+            Effect::Advance(fence) => self.shared.state().advanced = Some(fence),
+            Effect::LeaseChanged(until) => {
+                if until.is_some() {
+                    self.shared.applier_bell.notify_one();
+                }
+            }
+            Effect::RunCommand(command) => {
+                self.commands.push(Box::pin(commands::run(Arc::clone(&self.cluster), command)));
+            }
+            Effect::Trust(pem) => {
+                self.shared.state().announced_trust = Some(pem);
+                self.shared.identity_bell.notify_one();
+            }
+            Effect::Close(reason) => {
+                tracing::info!(reason, "leaving the hub");
+                self.disconnect(None);
+            }
+        }
+    }
+
+    fn dial(&mut self, address: String) {
+        let credentials = self.shared.state().credentials.clone();
+        let now = self.ports.clock.now();
+        let usable = credentials.filter(|credentials| now < credentials.not_after);
+        let ports = self.ports.clone();
+        self.dialling = Some(match usable {
+            Some(credentials) => Box::pin(Link::dial(ports, address, credentials.tls)),
+            None => Box::pin(async {
+                Err(End { code: None, message: "the certificate expired and is not renewed yet".to_owned() })
+            }),
+        });
+    }
+
+    fn send(&mut self, message: AgentMessage) {
+        if self.outbox.push(message).is_err() {
+            self.ended(End { code: None, message: "the hub asks for more than it reads".to_owned() });
+        }
+    }
+
+    /// Drops the stream and all that waited for it.
+    fn disconnect(&mut self, code: Option<ErrorCode>) {
+        (self.outgoing, self.incoming) = (None, None);
+        self.dialling = None;
+        self.outbox = Outbox::new();
+        self.flush_at = None;
+        let mut state = self.shared.state();
+        state.book.end_session();
+        if matches!(code, Some(ErrorCode::CredentialRefused | ErrorCode::Unauthenticated)) {
+            state.identity_is_refused = true;
+            drop(state);
+            self.shared.identity_bell.notify_one();
+        }
+    }
+
+    async fn say_farewell(mut self) {
+        // What was promised (receipts, outcomes) leaves if the hub reads it soon; it is not needed for correctness.
+        let drain = async {
+            while let Some(outgoing) = self.outgoing.as_mut()
+                && self.outbox.is_urgent()
+                && outgoing.ready().await
+            {
+                self.send_next();
+            }
+        };
+        let _ = timeout(FAREWELL, drain).await;
+        let mut entropy = || 0;
+        let uptime = self.ports.clock.uptime();
+        self.shared.state().session.handle(Input::Stop, uptime, &mut entropy);
+    }
+}
+
+async fn dialled(dialling: &mut Option<BoxFuture<'static, Result<Link, End>>>) -> Result<Link, End> {
+    match dialling {
+        Some(dialling) => dialling.await,
+        None => pending().await,
+    }
+}
+
+async fn receive(incoming: &mut Option<Incoming>, limits: &Limits) -> Result<HubMessage, End> {
+    match incoming {
+        Some(incoming) => incoming.receive(limits).await,
+        None => pending().await,
+    }
+}
+
+async fn room(outgoing: &mut Option<Outgoing>) -> bool {
+    match outgoing {
+        Some(outgoing) => outgoing.ready().await,
+        None => pending().await,
+    }
+}
+
+async fn sleep_until(waking: Option<Millis>, uptime: Millis) {
+    match waking {
+        Some(waking) => sleep(waking.since(uptime)).await,
+        None => pending().await,
+    }
+}

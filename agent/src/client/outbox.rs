@@ -1,0 +1,101 @@
+//! What waits for room in the stream: messages of the session first, then the pieces of a large one, then statuses.
+//!
+//! Statuses wait in the book, not here. The rest is bounded: a hub that asks for more than it reads is left.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use prost::Message;
+use starling_agent_core::pace::Pace;
+use starling_agent_core::status_book::StatusBook;
+use starling_model::session::AgentMessage;
+use starling_model::{Limits, Millis};
+use starling_proto::fragment;
+use starling_proto::v1::ConnectRequest;
+
+/// Messages of the session that may wait.
+const CONTROL_MAXIMUM: usize = 64;
+
+/// The outgoing side of one session.
+pub(super) struct Outbox {
+    control: VecDeque<ConnectRequest>,
+    pieces: VecDeque<ConnectRequest>,
+    batch: Option<ConnectRequest>,
+    fragmented: u64,
+    piece_bytes: usize,
+    pace: Option<Pace>,
+}
+
+/// What to send next.
+pub(super) enum Next {
+    /// This message.
+    Message(ConnectRequest),
+    /// Nothing before this time has passed.
+    Later(Duration),
+    /// Nothing.
+    Nothing,
+}
+
+/// The hub asks for more than it reads.
+#[derive(Debug)]
+pub(super) struct Overflow;
+
+impl Outbox {
+    pub(super) fn new() -> Self {
+        Self {
+            control: VecDeque::new(),
+            pieces: VecDeque::new(),
+            batch: None,
+            fragmented: 0,
+            piece_bytes: Limits::DEFAULT.batch_bytes as usize,
+            pace: None,
+        }
+    }
+
+    /// Takes over the limits of an opened session; statuses are sent from now on.
+    pub(super) fn open(&mut self, limits: &Limits, uptime: Millis) {
+        self.piece_bytes = limits.batch_bytes as usize;
+        self.pace = Some(Pace::new(limits, uptime));
+    }
+
+    /// Puts a message in line.
+    pub(super) fn push(&mut self, message: AgentMessage) -> Result<(), Overflow> {
+        let wire = ConnectRequest::from(message);
+        if wire.encoded_len() <= self.piece_bytes {
+            self.control.push_back(wire);
+        } else {
+            self.fragmented += 1;
+            self.pieces.extend(fragment::split(wire, self.fragmented, self.piece_bytes));
+        }
+        if self.control.len() > CONTROL_MAXIMUM { Err(Overflow) } else { Ok(()) }
+    }
+
+    /// Tells whether something other than statuses waits.
+    pub(super) fn is_urgent(&self) -> bool {
+        !self.control.is_empty() || !self.pieces.is_empty()
+    }
+
+    /// Takes what to send next.
+    pub(super) fn next(&mut self, book: &mut StatusBook, uptime: Millis) -> Next {
+        if let Some(message) = self.control.pop_front() {
+            return Next::Message(message);
+        }
+        if let Some(piece) = self.pieces.pop_front() {
+            return Next::Message(piece);
+        }
+        let Some(pace) = &mut self.pace else { return Next::Nothing };
+        if self.batch.is_none() {
+            let batch = book.next_batch(self.piece_bytes);
+            self.batch = batch.map(|batch| ConnectRequest::from(AgentMessage::Status(batch)));
+        }
+        let Some(batch) = self.batch.take() else { return Next::Nothing };
+        if let Err(wait) = pace.admit(batch.encoded_len(), uptime) {
+            self.batch = Some(batch);
+            return Next::Later(wait.max(Duration::from_millis(1)));
+        }
+        // One status that is larger than a piece still travels, in pieces.
+        self.fragmented += 1;
+        self.pieces.extend(fragment::split(batch, self.fragmented, self.piece_bytes));
+        self.pieces.pop_front().map_or(Next::Nothing, Next::Message)
+    }
+}
