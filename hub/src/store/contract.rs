@@ -10,7 +10,9 @@ use starling_model::Millis;
 
 use super::memory::MemoryStore;
 use super::redb::RedbStore;
-use super::{Compare, Event, MAX_VALUE_BYTES, Outcome, Revision, Store, StoreError, Transaction, Watch, Watched, Write};
+use super::{
+    Compare, Event, MAX_VALUE_BYTES, Outcome, Revision, Store, StoreError, Transaction, Watch, Watched, Write,
+};
 use crate::ports::Clock;
 
 /// A clock that a test moves.
@@ -173,7 +175,9 @@ async fn a_watch_tells_each_transaction_whole(subject: Subject) {
     let third = commit(store, vec![Write::put("w/2", "2")]).await;
     let Watched::Events { revision, events } = next(&mut *watch).await else { panic!("events") };
     assert_eq!((revision, keys(&events)), (first, vec!["w/1", "w/0"]));
-    assert!(matches!(&events[..], [Event::Put(put), Event::Delete { .. }] if put.value == "1" && put.modified == first));
+    assert!(
+        matches!(&events[..], [Event::Put(put), Event::Delete { .. }] if put.value == "1" && put.modified == first)
+    );
     let Watched::Events { revision, events } = next(&mut *watch).await else { panic!("events") };
     assert_eq!((revision, keys(&events)), (third, vec!["w/2"]));
 }

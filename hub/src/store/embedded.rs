@@ -124,6 +124,7 @@ impl<M: Medium> Watch for Watcher<M> {
             let next_expiry = *self.next_expiry.borrow_and_update();
             let wait = next_expiry.map(|expiry| expiry.since(self.shared.clock.uptime()));
             tokio::select! {
+                biased;
                 () = self.reader.changed() => {}
                 // The sender is in what this watcher holds itself.
                 _ = self.next_expiry.changed() => {}

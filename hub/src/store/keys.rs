@@ -300,8 +300,8 @@ mod tests {
 
     use super::*;
     use crate::ports::SystemClock;
-    use crate::store::memory::MemoryStore;
     use crate::store::Revision;
+    use crate::store::memory::MemoryStore;
 
     const UID: Uid = Uid([7; 16]);
     const DIGEST: Digest = Digest([9; 32]);

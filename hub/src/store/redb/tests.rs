@@ -78,7 +78,9 @@ async fn a_full_disk_loses_nothing_and_writing_goes_on_when_there_is_space() {
     assert_eq!(store.range(b"k/").await.unwrap().entries.len(), acknowledged);
 
     bytes.store(u64::MAX, Ordering::SeqCst);
-    let Outcome::Committed(revision) = put(&store, "k/after".into(), &value).await.unwrap() else { panic!("committed") };
+    let Outcome::Committed(revision) = put(&store, "k/after".into(), &value).await.unwrap() else {
+        panic!("committed")
+    };
     let range = store.range(b"k/").await.unwrap();
     assert_eq!((range.revision, range.entries.len()), (revision, acknowledged + 1));
     for _ in 0..=acknowledged {
