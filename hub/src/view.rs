@@ -10,11 +10,22 @@ use starling_hub_core::fleet::Fleet;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::store::keys::{self, Record};
+use crate::store::keys::{self, CodecError, Record};
 use crate::store::{Event, Revision, Store, StoreError, Watched};
 
 /// How long to wait before the store is read again after an error.
 const RETRY: Duration = Duration::from_millis(500);
+
+/// Why the fleet cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ViewError {
+    /// The store does not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The store holds what this build does not understand.
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+}
 
 /// Follows the store.
 pub struct FleetView {
@@ -29,7 +40,7 @@ impl FleetView {
     ///
     /// # Errors
     /// The store cannot be read, or holds what this build does not understand.
-    pub async fn load(store: Arc<dyn Store>, fleet_name: &str) -> Result<Self, StoreError> {
+    pub async fn load(store: Arc<dyn Store>, fleet_name: &str) -> Result<Self, ViewError> {
         let (fleet, revision) = read(store.as_ref(), fleet_name).await?;
         let published = watch::Sender::new(Arc::new(fleet.clone()));
         Ok(Self { store, fleet, revision, published })
@@ -66,7 +77,7 @@ impl FleetView {
     }
 
     /// Follows the store until events were lost.
-    async fn follow(&mut self) -> Result<(), StoreError> {
+    async fn follow(&mut self) -> Result<(), ViewError> {
         let mut watch = self.store.watch(keys::PREFIX, self.revision).await?;
         loop {
             match watch.next().await? {
@@ -87,7 +98,7 @@ impl FleetView {
     }
 }
 
-async fn read(store: &dyn Store, fleet_name: &str) -> Result<(Fleet, Revision), StoreError> {
+async fn read(store: &dyn Store, fleet_name: &str) -> Result<(Fleet, Revision), ViewError> {
     let range = store.range(keys::PREFIX).await?;
     let mut fleet = Fleet::new(fleet_name);
     for entry in range.entries {
@@ -96,7 +107,7 @@ async fn read(store: &dyn Store, fleet_name: &str) -> Result<(Fleet, Revision), 
     Ok((fleet, range.revision))
 }
 
-fn apply(fleet: &mut Fleet, event: &Event) -> Result<(), StoreError> {
+fn apply(fleet: &mut Fleet, event: &Event) -> Result<(), ViewError> {
     match keys::decode(event)? {
         Record::Change(change) => fleet.apply(&change),
         Record::Position(position) => fleet.set_position(position),

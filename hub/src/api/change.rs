@@ -2,7 +2,7 @@
 
 use starling_hub_core::resources::{InputKey, Kind, Resource};
 use starling_hub_core::steward::{
-    Adopt, Answer, Approve, Checked, Delete, Deletion, Detach, DetachStage, Outcome, Recover, Request as Ask,
+    Adopt, Answer, ApplyResources, Approve, Checked, Delete, Deletion, Detach, DetachStage, Outcome, Recover, Request as Ask,
 };
 use starling_model::{ErrorCode, ResourceName, Uid, ids};
 use starling_proto::v1;
@@ -78,7 +78,8 @@ impl Admin {
         let actor = caller(&request)?;
         let asked = request.into_inner();
         let resources = parse(&asked.documents)?;
-        let Answer::Checked(checked) = self.ask(&actor, Ask::CheckResources(resources.clone())).await? else {
+        let apply = ApplyResources { resources: resources.clone(), dry_run: asked.dry_run };
+        let Answer::Checked(checked) = self.ask(&actor, Ask::ApplyResources(apply)).await? else {
             return Err(internal());
         };
         if !asked.dry_run {

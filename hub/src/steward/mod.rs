@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use audit::Audit;
 pub use hold::Hold;
-pub use task::{MarkKeeper, Steward, StewardParts};
+pub use task::{Steward, StewardParts};
 
 /// Requests that wait for the steward at most; beyond, callers wait.
 const WAITING: usize = 256;

@@ -1,7 +1,5 @@
 //! The steward's loop: decide, reserve, commit, wait until everybody sees it, answer.
 
-use std::collections::BTreeSet;
-use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +12,9 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{Asked, Audit, Hold, StewardHandle, WAITING};
+use crate::keyring::Keyring;
 use crate::ports::{Clock, Entropy};
+use crate::store::keys::CodecError;
 use crate::store::{Compare, Outcome, Store, StoreError, Transaction, Write, keys};
 
 /// How long a committed decision may take to be seen by this process's own readers.
@@ -23,26 +23,14 @@ const APPLIES_WITHIN: Duration = Duration::from_secs(10);
 /// How often a decision is made again after another writer was in between.
 const ATTEMPTS: usize = 5;
 
-/// Keeps the high-water mark of positions outside the store.
-pub trait MarkKeeper: fmt::Debug + Send + Sync + 'static {
-    /// Returns the mark; `None` for a new fleet.
-    fn mark(&self) -> Option<Mark>;
-
-    /// Writes the mark so that it survives a power cut before this returns.
-    ///
-    /// # Errors
-    /// It could not be written; then no position beyond the old mark may be used.
-    fn reserve(&self, mark: Mark) -> io::Result<()>;
-}
-
 /// What the steward works with.
 pub struct StewardParts {
     /// The store that it writes.
     pub store: Arc<dyn Store>,
     /// The fleet as every reader of the process sees it.
     pub fleet: watch::Receiver<Arc<Fleet>>,
-    /// The mark beside the store.
-    pub marks: Arc<dyn MarkKeeper>,
+    /// The fleet's secrets, with the mark beside the store.
+    pub keyring: Arc<Keyring>,
     /// What clusters say they hold.
     pub heard: Arc<dyn Heard + Send + Sync>,
     /// Whether the fleet holds.
@@ -70,6 +58,8 @@ enum CommitError {
     Conflict,
     #[error("reserve positions")]
     Mark(#[from] io::Error),
+    #[error("encode the records")]
+    Codec(#[from] CodecError),
     #[error("write the store")]
     Store(#[from] StoreError),
 }
@@ -118,7 +108,7 @@ impl Steward {
                     return Ok(decision.answer);
                 }
                 Err(CommitError::Conflict) => self.wait_until_applied(Position(fleet.position().0 + 1)).await?,
-                Err(error @ (CommitError::Mark(_) | CommitError::Store(_))) => return Err(unavailable(&error)),
+                Err(error @ (CommitError::Mark(_) | CommitError::Codec(_) | CommitError::Store(_))) => return Err(unavailable(&error)),
             }
         }
         Err(unavailable(&CommitError::Conflict))
@@ -130,7 +120,7 @@ impl Steward {
             Request::Recover(_) => Ok(()),
             Request::Begin
             | Request::SyncInputs(_)
-            | Request::CheckResources(_)
+            | Request::ApplyResources(_)
             | Request::Adopt(_)
             | Request::Join(_)
             | Request::Renew(_)
@@ -159,7 +149,7 @@ impl Steward {
     /// Writes a decision in one transaction, under the position that it was made for.
     async fn commit(&self, fleet: &Fleet, decision: &Decision) -> Result<(), CommitError> {
         self.reserve(decision, new_era(decision).or(fleet.era().map(|record| record.era)))?;
-        let mut writes = last_of_each(decision.changes.iter().map(keys::encode).collect::<Result<_, _>>()?);
+        let mut writes = keys::writes(&decision.changes)?;
         writes.push(Write::put(keys::POSITION, keys::encode_position(decision.position)));
         writes.push(Write::put(keys::STEWARD, self.parts.process.clone()));
         let unchanged = if fleet.era().is_none() {
@@ -176,11 +166,11 @@ impl Steward {
     /// Writes the mark before a position beyond it is used.
     fn reserve(&self, decision: &Decision, era: Option<Era>) -> io::Result<()> {
         let Some(era) = era else { return Ok(()) };
-        let mark = self.parts.marks.mark();
+        let mark = self.parts.keyring.mark().mark();
         if mark.is_some_and(|mark| mark.era == era && decision.position <= mark.reserved) {
             return Ok(());
         }
-        self.parts.marks.reserve(Mark { era, reserved: Position(decision.position.0 + POSITION_BLOCK - 1) })
+        self.parts.keyring.mark().reserve(Mark { era, reserved: Position(decision.position.0 + POSITION_BLOCK - 1) })
     }
 
     async fn wait_until_applied(&mut self, position: Position) -> Result<(), Refusal> {
@@ -204,15 +194,6 @@ impl rules::Entropy for Drawn<'_> {
     fn fill(&mut self, bytes: &mut [u8]) {
         self.0.fill(bytes);
     }
-}
-
-/// Keeps the last write of each key: changes apply in order, and a transaction takes each key once.
-fn last_of_each(writes: Vec<Write>) -> Vec<Write> {
-    let mut seen = BTreeSet::new();
-    let mut kept: Vec<Write> =
-        writes.into_iter().rev().filter(|write| seen.insert(write.key().to_owned())).collect();
-    kept.reverse();
-    kept
 }
 
 fn new_era(decision: &Decision) -> Option<Era> {
