@@ -18,3 +18,8 @@ mod tasks;
 mod tls;
 
 pub use self::agent::run;
+
+#[cfg(test)]
+mod agent_tests;
+#[cfg(test)]
+mod testing;

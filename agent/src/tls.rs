@@ -82,7 +82,7 @@ pub(crate) fn server_name(address: &str) -> Result<ServerName<'static>, TlsError
     ServerName::try_from(host).map_err(|_| TlsError::Address(address.to_owned()))
 }
 
-struct PortTime(Arc<dyn Clock>);
+pub(crate) struct PortTime(pub(crate) Arc<dyn Clock>);
 
 impl TimeProvider for PortTime {
     fn current_time(&self) -> Option<UnixTime> {

@@ -23,7 +23,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use self::link::{Incoming, Link, Outgoing};
-use self::outbox::{Next, Outbox};
+use self::outbox::Outbox;
 use crate::cluster::ClusterApi;
 use crate::ports::Ports;
 use crate::shared::Shared;
@@ -154,13 +154,13 @@ impl Client {
             self.outbox.next(&mut state.book, uptime)
         };
         match next {
-            Next::Message(message) => {
+            Ok(Some(message)) => {
                 if let Some(outgoing) = &mut self.outgoing {
                     outgoing.send(message);
                 }
             }
-            Next::Later(wait) => self.flush_at = Some(uptime.plus(wait)),
-            Next::Nothing => self.flush_at = None,
+            Err(wait) => self.flush_at = Some(uptime.plus(wait)),
+            Ok(None) => self.flush_at = None,
         }
     }
 

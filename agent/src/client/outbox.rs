@@ -26,16 +26,6 @@ pub(super) struct Outbox {
     pace: Option<Pace>,
 }
 
-/// What to send next.
-pub(super) enum Next {
-    /// This message.
-    Message(ConnectRequest),
-    /// Nothing before this time has passed.
-    Later(Duration),
-    /// Nothing.
-    Nothing,
-}
-
 /// The hub asks for more than it reads.
 #[derive(Debug)]
 pub(super) struct Overflow;
@@ -75,27 +65,30 @@ impl Outbox {
         !self.control.is_empty() || !self.pieces.is_empty()
     }
 
-    /// Takes what to send next.
-    pub(super) fn next(&mut self, book: &mut StatusBook, uptime: Millis) -> Next {
+    /// Takes what to send next; `Ok(None)` is nothing.
+    ///
+    /// # Errors
+    /// How long to wait before asking again.
+    pub(super) fn next(&mut self, book: &mut StatusBook, uptime: Millis) -> Result<Option<ConnectRequest>, Duration> {
         if let Some(message) = self.control.pop_front() {
-            return Next::Message(message);
+            return Ok(Some(message));
         }
         if let Some(piece) = self.pieces.pop_front() {
-            return Next::Message(piece);
+            return Ok(Some(piece));
         }
-        let Some(pace) = &mut self.pace else { return Next::Nothing };
+        let Some(pace) = &mut self.pace else { return Ok(None) };
         if self.batch.is_none() {
             let batch = book.next_batch(self.piece_bytes);
             self.batch = batch.map(|batch| ConnectRequest::from(AgentMessage::Status(batch)));
         }
-        let Some(batch) = self.batch.take() else { return Next::Nothing };
+        let Some(batch) = self.batch.take() else { return Ok(None) };
         if let Err(wait) = pace.admit(batch.encoded_len(), uptime) {
             self.batch = Some(batch);
-            return Next::Later(wait.max(Duration::from_millis(1)));
+            return Err(wait.max(Duration::from_millis(1)));
         }
         // One status that is larger than a piece still travels, in pieces.
         self.fragmented += 1;
         self.pieces.extend(fragment::split(batch, self.fragmented, self.piece_bytes));
-        self.pieces.pop_front().map_or(Next::Nothing, Next::Message)
+        Ok(self.pieces.pop_front())
     }
 }
