@@ -4,6 +4,7 @@
 //! own any decision about the fleet: every rule (budgets, approvals, what a selector means) is the hub's.
 
 mod arguments;
+pub mod client;
 mod commands;
 mod contexts;
 mod documents;
