@@ -172,3 +172,6 @@ impl fmt::Display for CredentialRefusal {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -122,3 +122,6 @@ impl fmt::Display for HoldReason {
         f.write_str(": nothing moves until `starling store recover` is run")
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -307,3 +307,6 @@ impl<'de> Deserialize<'de> for ClusterSet {
         Ok(bytes.chunks_exact(16).filter_map(ClusterId::from_slice).collect())
     }
 }
+
+#[cfg(test)]
+mod tests;

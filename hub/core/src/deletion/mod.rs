@@ -10,3 +10,6 @@ mod judge;
 pub use holding::{Holding, holding, proposed};
 pub(crate) use holding::{among, reached, siblings};
 pub use judge::{Cause, Verdict, judge};
+
+#[cfg(test)]
+mod tests;

@@ -148,7 +148,7 @@ impl Fleet {
     fn delete_input(&mut self, key: &InputKey) {
         let Some(record) = self.inputs.remove(key) else { return };
         if let Resource::ManagedCluster(cluster) = &record.resource {
-            remove_from(&mut self.claims, cluster.id(&self.name), key);
+            remove_from(&mut self.claims, &cluster.id(&self.name), key);
         }
     }
 
@@ -174,10 +174,10 @@ impl Fleet {
     fn delete_tombstone(&mut self, id: Uid) {
         let Some(record) = self.tombstones.remove(&id) else { return };
         match &record.scope {
-            TombstoneScope::All => remove_from(&mut self.general, record.name.namespace.clone(), &id),
+            TombstoneScope::All => remove_from(&mut self.general, &record.name.namespace, &id),
             TombstoneScope::Clusters(clusters) => {
                 for cluster in &clusters.0 {
-                    remove_from(&mut self.listed, *cluster, &id);
+                    remove_from(&mut self.listed, cluster, &id);
                 }
             }
         }
@@ -227,11 +227,11 @@ impl AssignmentInput {
     }
 }
 
-fn remove_from<K: Ord + Clone, T: Ord + Clone>(map: &mut SharedMap<K, BTreeSet<T>>, key: K, member: &T) {
+fn remove_from<K: Ord + Clone, T: Ord + Clone>(map: &mut SharedMap<K, BTreeSet<T>>, key: &K, member: &T) {
     map.update(key.clone(), |members| {
         members.remove(member);
     });
-    if map.get(&key).is_some_and(|members| members.is_empty()) {
-        map.remove(&key);
+    if map.get(key).is_some_and(|members| members.is_empty()) {
+        map.remove(key);
     }
 }

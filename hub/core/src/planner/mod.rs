@@ -158,3 +158,6 @@ fn tombstones(fleet: &Fleet, cluster: &ClusterInput, entries: &BTreeMap<InstallK
     }
     tombstones.into_values().collect()
 }
+
+#[cfg(test)]
+mod tests;

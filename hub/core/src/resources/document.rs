@@ -52,7 +52,7 @@ struct ResourceVisitor;
 
 /// A specification, read as soon as the kind is known.
 enum Spec {
-    Known(Resource),
+    Known(Box<Resource>),
     Unread(Value),
 }
 
@@ -78,7 +78,7 @@ impl<'de> Visitor<'de> for ResourceVisitor {
                 "metadata" => metadata = Some(members.next_value()?),
                 "spec" => {
                     spec = Some(match kind {
-                        Some(kind) => Spec::Known(read_spec(kind, &mut members)?),
+                        Some(kind) => Spec::Known(Box::new(read_spec(kind, &mut members)?)),
                         None => Spec::Unread(members.next_value()?),
                     });
                 }
@@ -95,7 +95,7 @@ impl<'de> Visitor<'de> for ResourceVisitor {
         let kind = kind.ok_or_else(|| A::Error::missing_field("kind"))?;
         let metadata = metadata.ok_or_else(|| A::Error::missing_field("metadata"))?;
         let resource = match spec {
-            Some(Spec::Known(resource)) => resource,
+            Some(Spec::Known(resource)) => *resource,
             Some(Spec::Unread(value)) => spec_of_value(kind, &value).map_err(A::Error::custom)?,
             None => spec_of_value(kind, &Value::empty_map())
                 .map_err(|error| A::Error::custom(format_args!("spec is missing: {error}")))?,

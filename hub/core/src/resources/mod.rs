@@ -183,3 +183,6 @@ impl AddonAssignment {
         self.spec.instance.as_deref().unwrap_or(&self.metadata.name)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -57,7 +57,7 @@ pub(super) fn begin(draft: &mut Draft<'_>, context: &mut Context<'_>, cluster: &
     };
     if record.stage == ClusterStage::Attached {
         let stage = ClusterStage::Detaching { since: context.now };
-        draft.audit("detach-requested", cluster.name(), format!("cluster {}", cluster.id));
+        draft.audit("detach-requested", &cluster.name(), format!("cluster {}", cluster.id));
         draft.change(Change::PutCluster(ClusterRecord { stage, ..(*record).clone() }));
         void_tokens(draft, cluster.id);
     }
@@ -71,7 +71,7 @@ fn drop_identity(draft: &mut Draft<'_>, context: &Context<'_>, id: ClusterId) {
     let mut record = (*record).clone();
     record.revoked_keys.extend(record.keys.drain(..));
     record.stage = ClusterStage::Detached { since: context.now };
-    draft.audit("identity-dropped", id, "");
+    draft.audit("identity-dropped", &id, "");
     draft.change(Change::PutCluster(record));
 }
 

@@ -64,7 +64,7 @@ impl<'a> Draft<'a> {
         self.changes.push(change);
     }
 
-    pub(super) fn audit(&mut self, action: &'static str, subject: impl ToString, detail: impl Into<String>) {
+    pub(super) fn audit(&mut self, action: &'static str, subject: &dyn ToString, detail: impl Into<String>) {
         let (actor, subject) = (self.actor.clone(), subject.to_string());
         self.audit.push(AuditEntry { actor, action, subject, detail: detail.into() });
     }

@@ -223,6 +223,7 @@ pub struct AuditEntry {
 
 /// The answer to a request.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "an answer is made once and moved a few times")]
 pub enum Answer {
     /// To [`Request::Begin`].
     Begun,
@@ -420,3 +421,6 @@ impl Refusal {
         Self::new(ErrorCode::NotFound, format!("{} {qualified} does not exist", kind.word()))
     }
 }
+
+#[cfg(test)]
+mod tests;

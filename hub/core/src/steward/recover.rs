@@ -17,7 +17,7 @@ pub(super) fn begin(fleet: &Fleet, context: &mut Context<'_>) -> Result<Decision
     let mut draft = Draft::new(fleet, context);
     let era = Era { number: 1, id: context.new_uid() };
     draft.change(Change::PutEra(EraRecord { era, began: context.now }));
-    draft.audit("era-begun", fleet.name(), "era 1");
+    draft.audit("era-begun", &fleet.name(), "era 1");
     Ok(draft.decision(Answer::Begun, context))
 }
 
@@ -40,7 +40,7 @@ pub(super) fn decide(fleet: &Fleet, recover: &Recover, context: &mut Context<'_>
     for tombstone in fleet.tombstones() {
         ask_again(&mut draft, context, tombstone);
     }
-    draft.audit("era-begun", fleet.name(), format!("era {number} at position {position}"));
+    draft.audit("era-begun", &fleet.name(), format!("era {number} at position {position}"));
     let mut decision = draft.decision(Answer::Recovered { era, position }, context);
     decision.position = position;
     Ok(decision)

@@ -108,7 +108,7 @@ fn move_to(
             withdraw(draft, record.uid, None);
             carry_out(draft, context, record, previous, next, &removal, Authority::Budget);
         }
-        Verdict::Wait(reason) => wait(draft, context, record, next, Removal { reason, ..removal }),
+        Verdict::Wait(reason) => wait(draft, context, record, next, &Removal { reason, ..removal }),
     }
 }
 
@@ -160,7 +160,7 @@ fn wait(
     context: &mut Context<'_>,
     record: AssignmentRecord,
     next: RevisionRecord,
-    removal: Removal,
+    removal: &Removal,
 ) {
     withdraw(draft, record.uid, Some(&next));
     let kind = ProposalKind::Revise(next.digest);
@@ -171,7 +171,7 @@ fn wait(
         draft.after.proposals().any(|proposal| proposal.assignment == removal.assignment && proposal.kind == kind);
     if !waits_already {
         draft.change(Change::PutRevision(next));
-        propose(draft, context, &removal, &kind, &BTreeSet::new());
+        propose(draft, context, removal, &kind, &BTreeSet::new());
     }
 }
 
@@ -221,7 +221,7 @@ pub(super) fn forget(draft: &mut Draft<'_>, record: &AssignmentRecord, name: &Re
         .map(|proposal| proposal.id)
         .collect();
     for id in settled {
-        draft.audit("proposal-withdrawn", name, "the whole assignment goes");
+        draft.audit("proposal-withdrawn", &name, "the whole assignment goes");
         draft.change(Change::DeleteProposal(id));
     }
     if let Some(digest) = record.revision {

@@ -1,0 +1,5 @@
+mod budgeted;
+mod deletion;
+mod identity;
+mod inputs;
+mod recovery;
