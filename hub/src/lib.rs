@@ -1,5 +1,17 @@
 //! The hub: store, steward, sessions, directory source, admin API.
+//!
+//! Owns the IO around the decisions of `starling-hub-core`. [`hub`] alone knows every component.
 
+pub mod accept;
+pub mod api;
 pub mod keyring;
+pub mod metrics;
 pub mod ports;
+pub mod session;
+pub mod shard;
+pub mod source;
+pub mod steward;
 pub mod store;
+pub mod sync;
+pub mod tls;
+pub mod view;

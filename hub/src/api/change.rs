@@ -36,7 +36,7 @@ impl Admin {
             workspace: asked.workspace,
             name: asked.name,
             labels: asked.labels,
-            expires: self.clock.now().plus(std::time::Duration::from_secs(seconds)),
+            expires: self.parts.clock.now().plus(std::time::Duration::from_secs(seconds)),
             file: crate::source::own_file(&key),
         };
         let Answer::Adopted(adopted) = self.ask(&actor, Ask::Adopt(adopt)).await? else { return Err(internal()) };
@@ -46,9 +46,9 @@ impl Admin {
             created: adopted.created,
             token: adopted.token.reveal(),
             token_expires_millis: adopted.expires.0,
-            trust_pem: self.identity.trust_pem.clone(),
-            agent_address: self.identity.agent_address.clone(),
-            fleet: self.identity.fleet.clone(),
+            trust_pem: self.parts.keyring.authority().pem().into(),
+            agent_address: self.parts.agent_address.clone(),
+            fleet: self.parts.keyring.fleet().to_owned(),
             edit_to_make: edit,
         }))
     }
@@ -147,8 +147,8 @@ impl Admin {
         let actor = caller(&request)?;
         let recover = Recover {
             fleet: request.into_inner().fleet,
-            mark: self.marks.mark().map(|mark| (mark.era, mark.reserved)),
-            shown: self.shard.newest_shown_fence(),
+            mark: self.parts.keyring.mark().mark().map(|mark| (mark.era, mark.reserved)),
+            shown: self.parts.shard.newest_shown_fence(),
         };
         let Answer::Recovered { era, position } = self.ask(&actor, Ask::Recover(recover)).await? else {
             return Err(internal());
@@ -158,24 +158,16 @@ impl Admin {
     }
 
     async fn ask(&self, actor: &str, request: Ask) -> Result<Answer, Status> {
-        self.steward.submit(actor, request).await.map_err(refused)
+        self.parts.steward.submit(actor, request).await.map_err(refused)
     }
 
-    /// Reads the directory now, so that the caller's next question is answered from what it just wrote.
     async fn sync(&self, actor: &str) -> Result<(), Status> {
-        let Some(directory) = self.directory.clone() else { return Ok(()) };
-        let scan = blocking(move || directory.scan()).await?;
-        self.problems.replace(scan.unreadable);
-        let Answer::Synced(synced) = self.ask(actor, Ask::SyncInputs(scan.inputs)).await? else {
-            return Err(internal());
-        };
-        self.problems.replace_untaken(synced.problems);
-        Ok(())
+        self.parts.sync.now(actor).await.map_err(refused)
     }
 
     /// Writes documents; returns the edit to make where the directory cannot be written.
     async fn put(&self, resources: &[Resource]) -> Result<String, Status> {
-        let Some(directory) = self.directory.clone() else { return Ok(String::new()) };
+        let Some(directory) = self.parts.directory.clone() else { return Ok(String::new()) };
         let documents = resources.to_vec();
         match blocking(move || directory.put(&documents)).await? {
             Ok(()) => Ok(String::new()),
@@ -190,7 +182,7 @@ impl Admin {
 
     /// Removes a document; returns the edit to make where the directory cannot be written.
     async fn remove(&self, document: Option<(String, InputKey)>) -> Result<String, Status> {
-        let (Some((file, key)), Some(directory)) = (document, self.directory.clone()) else { return Ok(String::new()) };
+        let (Some((file, key)), Some(directory)) = (document, self.parts.directory.clone()) else { return Ok(String::new()) };
         let removed = key.clone();
         match blocking(move || directory.remove(&removed)).await? {
             Ok(()) => Ok(String::new()),

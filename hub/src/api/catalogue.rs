@@ -1,0 +1,114 @@
+//! Lists of addons and of assignments.
+
+use std::collections::BTreeMap;
+
+use starling_hub_core::fleet::{AssignmentInput, Fleet};
+use starling_hub_core::resources::{Kind, Resource, SourceKind};
+use starling_hub_core::session::standing::InstallStanding;
+use starling_model::{ResourceName, Uid};
+use starling_proto::v1;
+
+use super::Admin;
+
+/// How many clusters have an assignment at which standing.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally {
+    applied: u64,
+    ready: u64,
+    failing: u64,
+    blocked: u64,
+}
+
+impl Admin {
+    pub(super) fn tell_addons(&self, asked: &v1::ListAddonsRequest) -> v1::ListAddonsResponse {
+        let fleet = self.fleet();
+        let mut assignments: BTreeMap<ResourceName, u64> = BTreeMap::new();
+        for assignment in fleet.assignments() {
+            *assignments.entry(assignment.record.addon.clone()).or_default() += 1;
+        }
+        let addons = fleet.inputs_of(Kind::Addon).filter_map(|record| {
+            let Resource::Addon(addon) = &record.resource else { return None };
+            let metadata = &addon.metadata;
+            let name = ResourceName::new(metadata.namespace.as_str(), metadata.name.as_str());
+            let newest = addon.spec.versions.last();
+            let is_wanted = asked.namespace.is_empty() || asked.namespace == metadata.namespace;
+            is_wanted.then(|| v1::Addon {
+                namespace: metadata.namespace.clone(),
+                name: metadata.name.clone(),
+                title: addon.spec.title.clone(),
+                description: addon.spec.description.clone(),
+                versions: addon.spec.versions.iter().map(|version| version.version.clone()).collect(),
+                assignments: assignments.get(&name).copied().unwrap_or_default(),
+                source_missing: record.missing.is_some(),
+                source: newest.and_then(|version| version.source.kind()).map(describe).unwrap_or_default(),
+            })
+        });
+        v1::ListAddonsResponse { addons: addons.collect() }
+    }
+
+    pub(super) fn tell_assignments(&self, asked: &v1::ListAssignmentsRequest) -> v1::ListAssignmentsResponse {
+        let fleet = self.fleet();
+        let tallies = self.tally();
+        let assignments = fleet
+            .assignments()
+            .filter(|assignment| asked.namespace.is_empty() || asked.namespace == assignment.record.name.namespace)
+            .map(|assignment| {
+                let tally = tallies.get(&assignment.record.uid).copied().unwrap_or_default();
+                tell_assignment(&fleet, &assignment, tally)
+            });
+        v1::ListAssignmentsResponse { assignments: assignments.collect() }
+    }
+
+    fn tally(&self) -> BTreeMap<Uid, Tally> {
+        let mut tallies: BTreeMap<Uid, Tally> = BTreeMap::new();
+        for id in self.parts.shard.identities() {
+            for (assignment, standing) in self.parts.shard.install_standings(&id) {
+                let tally = tallies.entry(assignment).or_default();
+                tally.applied += u64::from(standing.is_applied());
+                match standing {
+                    InstallStanding::Ready => tally.ready += 1,
+                    InstallStanding::Failing | InstallStanding::Rejected => tally.failing += 1,
+                    InstallStanding::Blocked => tally.blocked += 1,
+                    InstallStanding::Waiting
+                    | InstallStanding::Applying
+                    | InstallStanding::Applied
+                    | InstallStanding::Kept => {}
+                }
+            }
+        }
+        tallies
+    }
+}
+
+fn tell_assignment(fleet: &Fleet, assignment: &AssignmentInput, tally: Tally) -> v1::Assignment {
+    let record = &assignment.record;
+    let document = assignment.document();
+    let key = assignment.input.resource.key();
+    v1::Assignment {
+        namespace: record.name.namespace.clone(),
+        name: record.name.name.clone(),
+        uid: record.uid.0.to_vec(),
+        addon: record.addon.to_string(),
+        version: document.spec.version.clone(),
+        revision: record.revision.map(|digest| digest.short()).unwrap_or_default(),
+        selected: fleet.selected(document).len() as u64,
+        applied: tally.applied,
+        ready: tally.ready,
+        failing: tally.failing,
+        blocked: tally.blocked,
+        source_missing: assignment.input.missing.is_some(),
+        problem: fleet.problems_of(&key).into_iter().next().map(|problem| problem.message).unwrap_or_default(),
+        instance: record.install.to_string(),
+        selector: document.spec.cluster_selector.to_string(),
+        created_millis: record.created.0,
+    }
+}
+
+fn describe(source: SourceKind<'_>) -> String {
+    match source {
+        SourceKind::HelmRepository(source) => format!("{} chart {}", source.url, source.chart),
+        SourceKind::OciChart(source) => source.url.clone(),
+        SourceKind::Git(source) => format!("{} path {}", source.url, source.path),
+        SourceKind::OciKustomization(source) => source.url.clone(),
+    }
+}

@@ -1,0 +1,95 @@
+//! Lists of clusters.
+
+use starling_hub_core::fleet::{ClusterInput, Fleet};
+use starling_hub_core::records::ClusterStage;
+use starling_proto::v1;
+use tonic::Status;
+
+use super::Admin;
+use super::select::{Known, cut};
+use crate::shard::ClusterView;
+
+impl Admin {
+    pub(super) fn tell_clusters(&self, asked: v1::ListClustersRequest) -> Result<v1::ListClustersResponse, Status> {
+        let fleet = self.fleet();
+        let selected = self.select(&fleet, asked.selector.as_ref())?;
+        let total = selected.len() as u64;
+        let (page, next_page_token) = cut(selected, asked.page.as_ref(), |known| known.name.to_string());
+        let clusters = page.iter().map(|known| self.tell_cluster(&fleet, known)).collect();
+        Ok(v1::ListClustersResponse { clusters, next_page_token, total })
+    }
+
+    fn tell_cluster(&self, fleet: &Fleet, known: &Known) -> v1::Cluster {
+        let input = fleet.cluster(known.id);
+        let view = self.parts.shard.view(&known.id);
+        let connection = connection(fleet, input.as_ref(), view.as_ref());
+        let mut cluster = v1::Cluster {
+            id: known.id.to_string(),
+            workspace: known.name.namespace.clone(),
+            name: known.name.name.clone(),
+            connection: connection.to_owned(),
+            source_missing: input.as_ref().is_some_and(|input| input.record.missing.is_some()),
+            labels: input.as_ref().map(|input| input.document().metadata.labels.clone()).unwrap_or_default(),
+            problem: self.cluster_problem(fleet, input.as_ref(), view.as_ref()),
+            ..v1::Cluster::default()
+        };
+        if let Some(view) = view {
+            cluster.last_seen_millis = view.last_seen.0;
+            cluster.facts = Some(view.facts.as_ref().clone().into());
+            cluster.installs = u64::from(view.standing.installs);
+            cluster.installs_ready = u64::from(view.standing.installs_ready);
+            cluster.blocked = u64::from(view.standing.blocked);
+            cluster.agent_version = view.agent_version;
+            cluster.health = view
+                .health
+                .iter()
+                .filter(|(_, count)| *count > 0)
+                .map(|(health, count)| v1::HealthCount {
+                    health: v1::Health::from(health).into(),
+                    count: u64::from(count),
+                })
+                .collect();
+        }
+        cluster
+    }
+
+    fn cluster_problem(&self, fleet: &Fleet, input: Option<&ClusterInput>, view: Option<&ClusterView>) -> String {
+        let of_session = view.and_then(|view| view.problem.clone());
+        let of_limits = view.filter(|view| view.untracked + view.refused > 0).map(|view| {
+            let beyond = view.untracked + view.refused;
+            format!("{beyond} objects beyond the limit are not shown")
+        });
+        let of_resource = input.and_then(|input| {
+            let problems = fleet.problems_of(&input.record.resource.key());
+            problems.into_iter().next().map(|problem| problem.message)
+        });
+        of_session.or(of_resource).or(of_limits).unwrap_or_default()
+    }
+}
+
+/// Names the state of a cluster's connection, the most telling first.
+fn connection(fleet: &Fleet, input: Option<&ClusterInput>, view: Option<&ClusterView>) -> &'static str {
+    let Some(input) = input else { return "unassigned" };
+    let identity = fleet.identity(input.id);
+    let stage = identity.map(|record| record.stage);
+    let connected = view.is_some_and(|view| view.connected);
+    if input.document().spec.revoked {
+        return "revoked";
+    }
+    if view.is_some_and(|view| view.quarantine.is_some()) {
+        return "quarantined";
+    }
+    match stage {
+        Some(ClusterStage::Detaching { .. }) => return "detaching",
+        Some(ClusterStage::Detached { .. }) => return "pending",
+        None if !connected => return "pending",
+        Some(ClusterStage::Attached) | None => {}
+    }
+    if !connected {
+        return "disconnected";
+    }
+    if input.document().spec.paused {
+        return "paused";
+    }
+    if view.is_some_and(|view| view.standing.live) { "live" } else { "connecting" }
+}

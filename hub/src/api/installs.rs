@@ -1,0 +1,53 @@
+//! Lists of installs: what is planned on each cluster, and what its agent says of it.
+
+use starling_model::{Action, Health, ResourceName};
+use starling_proto::v1;
+use tonic::Status;
+
+use super::Admin;
+use super::select::cut;
+use crate::shard::InstallView;
+
+impl Admin {
+    pub(super) fn tell_installs(&self, asked: v1::ListInstallsRequest) -> Result<v1::ListInstallsResponse, Status> {
+        let fleet = self.fleet();
+        let mut installs = Vec::new();
+        for known in self.select(&fleet, asked.selector.as_ref())? {
+            let views = self.parts.shard.installs(&known.id).into_iter();
+            let told = views.map(|view| tell_install(&known.name, view));
+            installs.extend(told.filter(|told| asked.assignment.is_empty() || told.assignment == asked.assignment));
+        }
+        let total = installs.len() as u64;
+        let (installs, next_page_token) = cut(installs, asked.page.as_ref(), token);
+        Ok(v1::ListInstallsResponse { installs, next_page_token, total })
+    }
+}
+
+/// The place of an install in the answer's order: NUL sorts before whatever a name may hold.
+fn token(told: &v1::Install) -> String {
+    let install = told.install.clone().unwrap_or_default();
+    format!("{}\0{}\0{}\0{}", told.workspace, told.cluster, install.namespace, install.name)
+}
+
+fn tell_install(cluster: &ResourceName, view: InstallView) -> v1::Install {
+    let (planned, reason) = match view.planned.as_ref().map(|entry| &entry.action) {
+        Some(Action::Render(_)) => ("render", String::new()),
+        Some(Action::Keep(reason)) => ("keep", reason.to_string()),
+        Some(Action::Blocked(reason)) => ("blocked", reason.to_string()),
+        None if view.removal => ("remove", String::new()),
+        None => ("held", String::new()),
+    };
+    let planned_name = view.planned.map(|entry| entry.assignment_name);
+    let reported_name = view.report.as_ref().map(|report| report.assignment_name.clone());
+    v1::Install {
+        workspace: cluster.namespace.clone(),
+        cluster: cluster.name.clone(),
+        assignment: planned_name.or(reported_name).unwrap_or_default(),
+        install: Some(view.install.into()),
+        planned: planned.to_owned(),
+        reason,
+        report: view.report.map(Into::into),
+        health: view.health.worst().map_or(v1::Health::Unspecified, |health: Health| health.into()).into(),
+        message: view.message,
+    }
+}

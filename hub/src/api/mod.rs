@@ -1,0 +1,192 @@
+//! The admin API: what people and programs ask of the hub.
+//!
+//! Owns turning questions into lookups of the fleet and of the status index, and requests into the steward's. Does not own
+//! any rule. Every answer is of one position of the fleet.
+
+pub mod auth;
+mod catalogue;
+mod change;
+mod clusters;
+mod commands;
+pub mod error;
+mod installs;
+mod objects;
+mod problems;
+mod select;
+mod status;
+mod watch;
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures::Stream;
+use starling_hub_core::fleet::Fleet;
+use starling_model::ErrorCode;
+use starling_proto::v1;
+use starling_proto::v1::admin_service_server::AdminService;
+use tokio::sync::watch::Receiver;
+use tonic::{Request, Response, Status};
+
+use crate::keyring::Keyring;
+use crate::ports::{Clock, Entropy};
+use crate::shard::Shard;
+use crate::source::Directory;
+use crate::steward::{Hold, StewardHandle};
+use crate::sync::Sync;
+
+pub use problems::Problems;
+
+/// What the admin API works with.
+#[derive(Clone)]
+pub struct AdminParts {
+    /// The fleet as every reader of the process sees it.
+    pub fleet: Receiver<Arc<Fleet>>,
+    /// The clusters of this process.
+    pub shard: Arc<Shard>,
+    /// The way to ask the steward.
+    pub steward: StewardHandle,
+    /// Hands the directory to the steward.
+    pub sync: Sync,
+    /// The directory that documents are written to; `None` where there is none.
+    pub directory: Option<Directory>,
+    /// What the last scan of the directory could not take.
+    pub problems: Problems,
+    /// Whether the fleet holds.
+    pub hold: Hold,
+    /// The fleet's secrets.
+    pub keyring: Arc<Keyring>,
+    /// The address that agents dial, host:port.
+    pub agent_address: String,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// Random bytes.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+/// The admin service; cheap to clone.
+#[derive(Clone)]
+pub struct Admin {
+    parts: AdminParts,
+    started: starling_model::Millis,
+}
+
+type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+impl Admin {
+    /// Makes the service.
+    #[must_use]
+    pub fn new(parts: AdminParts) -> Self {
+        let started = parts.clock.now();
+        Self { parts, started }
+    }
+
+    fn fleet(&self) -> Arc<Fleet> {
+        Arc::clone(&self.parts.fleet.borrow())
+    }
+}
+
+/// A defect of the hub: an answer of another kind than the question.
+fn internal() -> Status {
+    tracing::error!("an answer does not fit its question");
+    error::status(ErrorCode::Internal, "the hub has a defect; its log says more")
+}
+
+#[tonic::async_trait]
+impl AdminService for Admin {
+    type WatchStream = Answers<v1::WatchResponse>;
+    type RunCommandStream = Answers<v1::RunCommandResponse>;
+
+    async fn get_status(
+        &self,
+        _: Request<v1::GetStatusRequest>,
+    ) -> Result<Response<v1::GetStatusResponse>, Status> {
+        Ok(Response::new(self.tell_status()))
+    }
+
+    async fn adopt(&self, request: Request<v1::AdoptRequest>) -> Result<Response<v1::AdoptResponse>, Status> {
+        self.adopt_cluster(request).await
+    }
+
+    async fn detach(&self, request: Request<v1::DetachRequest>) -> Result<Response<v1::DetachResponse>, Status> {
+        self.detach_cluster(request).await
+    }
+
+    async fn apply(&self, request: Request<v1::ApplyRequest>) -> Result<Response<v1::ApplyResponse>, Status> {
+        self.apply_documents(request).await
+    }
+
+    async fn delete(&self, request: Request<v1::DeleteRequest>) -> Result<Response<v1::DeleteResponse>, Status> {
+        self.delete_resource(request).await
+    }
+
+    async fn approve(&self, request: Request<v1::ApproveRequest>) -> Result<Response<v1::ApproveResponse>, Status> {
+        self.approve_proposal(request).await
+    }
+
+    async fn list_proposals(
+        &self,
+        _: Request<v1::ListProposalsRequest>,
+    ) -> Result<Response<v1::ListProposalsResponse>, Status> {
+        Ok(Response::new(self.tell_proposals()))
+    }
+
+    async fn list_clusters(
+        &self,
+        request: Request<v1::ListClustersRequest>,
+    ) -> Result<Response<v1::ListClustersResponse>, Status> {
+        self.tell_clusters(request.into_inner()).map(Response::new)
+    }
+
+    async fn list_addons(
+        &self,
+        request: Request<v1::ListAddonsRequest>,
+    ) -> Result<Response<v1::ListAddonsResponse>, Status> {
+        Ok(Response::new(self.tell_addons(&request.into_inner())))
+    }
+
+    async fn list_assignments(
+        &self,
+        request: Request<v1::ListAssignmentsRequest>,
+    ) -> Result<Response<v1::ListAssignmentsResponse>, Status> {
+        Ok(Response::new(self.tell_assignments(&request.into_inner())))
+    }
+
+    async fn list_objects(
+        &self,
+        request: Request<v1::ListObjectsRequest>,
+    ) -> Result<Response<v1::ListObjectsResponse>, Status> {
+        self.tell_objects(&request.into_inner()).map(Response::new)
+    }
+
+    async fn list_installs(
+        &self,
+        request: Request<v1::ListInstallsRequest>,
+    ) -> Result<Response<v1::ListInstallsResponse>, Status> {
+        self.tell_installs(request.into_inner()).map(Response::new)
+    }
+
+    async fn list_problems(
+        &self,
+        _: Request<v1::ListProblemsRequest>,
+    ) -> Result<Response<v1::ListProblemsResponse>, Status> {
+        Ok(Response::new(v1::ListProblemsResponse { problems: self.parts.problems.list(&self.fleet()) }))
+    }
+
+    async fn watch(&self, _: Request<v1::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        Ok(Response::new(self.tell_changes()))
+    }
+
+    async fn run_command(
+        &self,
+        request: Request<v1::RunCommandRequest>,
+    ) -> Result<Response<Self::RunCommandStream>, Status> {
+        self.start_command(request).map(Response::new)
+    }
+
+    async fn recover_store(
+        &self,
+        request: Request<v1::RecoverStoreRequest>,
+    ) -> Result<Response<v1::RecoverStoreResponse>, Status> {
+        self.recover(request).await
+    }
+}

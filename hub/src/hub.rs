@@ -1,0 +1,242 @@
+//! The composition root: the one place that knows every component of the hub.
+//!
+//! Owns which component gets which, and the order in which they start and stop. Sockets, clocks, entropy, store and secrets are
+//! handed in, so that a simulation runs exactly this.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use starling_hub_core::fleet::Fleet;
+use starling_hub_core::hold::{self, Start};
+use starling_hub_core::steward::Request;
+use starling_model::Limits;
+use starling_proto::v1::FILE_DESCRIPTOR_SET;
+use starling_proto::v1::admin_service_server::AdminServiceServer;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::accept::{self, AcceptLimits, AcceptParts};
+use crate::api::auth::AdminToken;
+use crate::api::{Admin, AdminParts, Problems};
+use crate::enrolment::Enrolment;
+use crate::keyring::Keyring;
+use crate::metrics::Metrics;
+use crate::ports::{Clock, Entropy, Listener};
+use crate::session::Sessions;
+use crate::shard::{Shard, ShardParts, WholeHub};
+use crate::source::{self, Directory, Scan};
+use crate::steward::{Audit, Hold, Steward, StewardHandle, StewardParts};
+use crate::store::{Store, keys};
+use crate::sync::{Sync, SyncParts};
+use crate::tasks::{TaskKind, Tasks};
+use crate::tls::Tls;
+use crate::view::FleetView;
+
+/// Scans that wait for the steward: a newer one takes the place of none, the reader waits.
+const SCANS: usize = 1;
+
+/// The largest admin message, in bytes: what `starling apply` sends at once.
+const ADMIN_MESSAGE: usize = 16 * 1024 * 1024;
+
+/// How long agents may take to leave when the process stops.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// Where resources come from.
+pub enum Inputs {
+    /// A directory of YAML.
+    Directory(Directory),
+    /// Whoever sends scans, such as a simulation.
+    Scans(mpsc::Receiver<Scan>),
+}
+
+/// Everything that a hub is made of.
+pub struct HubParts {
+    /// The process's name, for people.
+    pub name: String,
+    /// The address that agents dial, `host:port`.
+    pub agent_address: String,
+    /// The fleet's secrets.
+    pub keyring: Arc<Keyring>,
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// Where resources come from.
+    pub inputs: Inputs,
+    /// The port of agents and of the admin API.
+    pub listener: Arc<dyn Listener>,
+    /// How many connections it takes on.
+    pub accept: AcceptLimits,
+    /// What each session may send.
+    pub limits: Limits,
+    /// The audit record.
+    pub audit: Audit,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// Random bytes.
+    pub entropy: Arc<dyn Entropy>,
+    /// Where everything is counted.
+    pub metrics: Metrics,
+}
+
+/// A running hub.
+pub struct Hub {
+    /// The way to ask the steward.
+    pub steward: StewardHandle,
+    /// The clusters.
+    pub shard: Arc<Shard>,
+    /// The fleet at each position.
+    pub fleet: watch::Receiver<Arc<Fleet>>,
+    /// Whether the fleet holds.
+    pub hold: Hold,
+    sessions: Sessions,
+    tasks: Tasks,
+    serving: CancellationToken,
+    working: CancellationToken,
+}
+
+impl Hub {
+    /// Starts a hub; it answers as soon as this returns.
+    ///
+    /// # Errors
+    /// The store cannot be read, or holds what this build does not understand; the keyring cannot serve TLS.
+    pub async fn start(parts: HubParts) -> anyhow::Result<Self> {
+        keys::ensure_format(parts.store.as_ref()).await?;
+        let view = FleetView::load(Arc::clone(&parts.store), parts.keyring.fleet()).await?;
+        let fleet = view.subscribe();
+        let start = at_start(&parts.keyring, &fleet.borrow());
+        let hold = Hold::new(None);
+        if let Start::Hold(reason) = start {
+            hold.engage(reason);
+        }
+        let shard = Shard::new(ShardParts {
+            fleet: fleet.clone(),
+            fleet_key: parts.keyring.fleet_key().clone(),
+            hold: hold.clone(),
+            lease: Arc::new(WholeHub),
+            clock: Arc::clone(&parts.clock),
+            limits: parts.limits,
+            hub: parts.name.clone(),
+        });
+        let (steward_task, steward) = Steward::new(StewardParts {
+            store: Arc::clone(&parts.store),
+            fleet: fleet.clone(),
+            keyring: Arc::clone(&parts.keyring),
+            heard: Arc::clone(&shard) as _,
+            hold: hold.clone(),
+            audit: parts.audit,
+            clock: Arc::clone(&parts.clock),
+            entropy: Arc::clone(&parts.entropy),
+            process: parts.name.clone(),
+        });
+        let (working, serving) = (CancellationToken::new(), CancellationToken::new());
+        let tasks = Tasks::new();
+        tasks.spawn(TaskKind::View, view.run(working.clone()));
+        tasks.spawn(TaskKind::Steward, steward_task.run(working.clone()));
+        tasks.spawn(TaskKind::Planner, until(working.clone(), Arc::clone(&shard).run_planner()));
+        if start == Start::NewFleet {
+            steward.submit("hub", Request::Begin).await?;
+        }
+
+        let problems = Problems::default();
+        let (directory, scans) = match parts.inputs {
+            Inputs::Scans(scans) => (None, scans),
+            Inputs::Directory(directory) => {
+                let (sender, scans) = mpsc::channel(SCANS);
+                tasks.spawn(TaskKind::Source, source::follow(directory.clone(), sender, working.clone()));
+                (Some(directory), scans)
+            }
+        };
+        let sync = Sync::new(SyncParts {
+            steward: steward.clone(),
+            problems: problems.clone(),
+            hold: hold.clone(),
+            directory: directory.clone(),
+        });
+        tasks.spawn(TaskKind::Sync, until(working.clone(), sync.clone().run(scans)));
+
+        let tls = Arc::new(Tls::new(&parts.keyring, Arc::clone(&parts.clock))?);
+        tasks.spawn(
+            TaskKind::Renewal,
+            until(working.clone(), crate::tls::renew(
+                Arc::clone(&tls),
+                Arc::clone(&parts.keyring),
+                (Arc::clone(&parts.clock), Arc::clone(&parts.entropy)),
+            )),
+        );
+        crate::metrics::register_shard(&parts.metrics, &shard);
+        let admin = Admin::new(AdminParts {
+            fleet: fleet.clone(),
+            shard: Arc::clone(&shard),
+            steward: steward.clone(),
+            sync,
+            directory,
+            problems,
+            hold: hold.clone(),
+            keyring: Arc::clone(&parts.keyring),
+            agent_address: parts.agent_address,
+            clock: Arc::clone(&parts.clock),
+            entropy: Arc::clone(&parts.entropy),
+        });
+        let token = AdminToken::new(parts.keyring.admin_token());
+        let admin = AdminServiceServer::new(admin).max_decoding_message_size(ADMIN_MESSAGE);
+        let admin = tonic::service::interceptor::InterceptedService::new(admin, move |request| token.authenticate(request));
+        let enrolment = Enrolment::new(
+            Arc::clone(&parts.keyring),
+            steward.clone(),
+            (Arc::clone(&parts.clock), Arc::clone(&parts.entropy)),
+            parts.metrics.edge.clone(),
+        );
+        let sessions = Sessions::new(Arc::clone(&shard), steward.clone());
+        let (health, health_service) = tonic_health::server::health_reporter();
+        health.set_service_status("", tonic_health::ServingStatus::Serving).await;
+        let reflection =
+            tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET).build_v1()?;
+
+        let (accepting, connections) = accept::incoming(AcceptParts {
+            listener: parts.listener,
+            tls,
+            limits: parts.accept,
+            metrics: parts.metrics.edge.clone(),
+        });
+        tasks.spawn(TaskKind::Accept, accepting);
+        let server = accept::server(Arc::clone(&parts.clock))
+            .add_service(sessions.clone().into_server())
+            .add_service(enrolment.into_server())
+            .add_service(admin)
+            .add_service(health_service)
+            .add_service(reflection)
+            .serve_with_incoming_shutdown(connections, serving.clone().cancelled_owned());
+        tasks.spawn(TaskKind::Server, async move {
+            if let Err(error) = server.await {
+                tracing::error!(%error, "the server failed");
+            }
+        });
+        Ok(Self { steward, shard, fleet, hold, sessions, tasks, serving, working })
+    }
+
+    /// Waits until a task that the hub cannot be without has ended, and names it.
+    pub async fn failed(&self) -> TaskKind {
+        self.tasks.failed().await
+    }
+
+    /// Stops in order: agents are told, the port closes, decisions end.
+    pub async fn stop(self) {
+        let late = self.sessions.drain(DRAIN).await;
+        if late > 0 {
+            tracing::warn!(late, "sessions did not end in time");
+        }
+        self.serving.cancel();
+        self.working.cancel();
+        self.tasks.stopped().await;
+    }
+}
+
+fn at_start(keyring: &Keyring, fleet: &Fleet) -> Start {
+    let store = fleet.era().map(|record| (record.era, fleet.position()));
+    hold::at_start(keyring.mark().mark(), store)
+}
+
+/// Runs a task that ends by itself at most, until cancelled.
+async fn until<T>(cancelled: CancellationToken, task: impl Future<Output = T>) {
+    cancelled.run_until_cancelled_owned(task).await;
+}

@@ -1,0 +1,104 @@
+//! From scans of the directory to the steward, one at a time, and again when the hold ends.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use starling_hub_core::steward::{Answer, Refusal, Request};
+use starling_model::ErrorCode;
+use tokio::sync::{Mutex, mpsc};
+
+use crate::api::Problems;
+use crate::source::{Directory, Scan};
+use crate::steward::{Hold, StewardHandle};
+
+/// How long to wait before a scan that could not be handed over is tried again.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// What the hand-over works with.
+#[derive(Clone)]
+pub struct SyncParts {
+    /// The way to ask the steward.
+    pub steward: StewardHandle,
+    /// Where what could not be taken is shown.
+    pub problems: Problems,
+    /// Whether the fleet holds.
+    pub hold: Hold,
+    /// The directory, for reading it at once; `None` where scans come from somewhere else.
+    pub directory: Option<Directory>,
+}
+
+/// Hands scans to the steward; cheap to clone.
+#[derive(Clone)]
+pub struct Sync {
+    parts: SyncParts,
+    /// Held from reading the directory until the steward has decided, so that an older scan never follows a newer one.
+    turn: Arc<Mutex<()>>,
+}
+
+impl Sync {
+    /// Makes the hand-over.
+    #[must_use]
+    pub fn new(parts: SyncParts) -> Self {
+        Self { parts, turn: Arc::default() }
+    }
+
+    /// Hands over what a reader of the directory sends, until it is gone.
+    pub async fn run(self, mut scans: mpsc::Receiver<Scan>) {
+        let mut hold = self.parts.hold.subscribe();
+        let mut waiting: Option<Scan> = None;
+        loop {
+            tokio::select! {
+                biased;
+                scan = scans.recv() => match scan {
+                    Some(scan) => waiting = Some(scan),
+                    None => return,
+                },
+                changed = hold.changed(), if waiting.is_some() => if changed.is_err() { return },
+                () = tokio::time::sleep(RETRY), if waiting.is_some() => {}
+            }
+            if self.parts.hold.reason().is_some() {
+                if let Some(scan) = &waiting {
+                    self.parts.problems.replace(scan.unreadable.clone());
+                }
+                continue;
+            }
+            let Some(scan) = waiting.clone() else { continue };
+            match self.hand_over("directory", Some(scan)).await {
+                Ok(()) => waiting = None,
+                Err(refusal) if refusal.code.retry_helps() || refusal.code == ErrorCode::FleetHolds => {}
+                Err(refusal) => {
+                    tracing::error!(%refusal, "the steward refused a scan of the directory");
+                    waiting = None;
+                }
+            }
+        }
+    }
+
+    /// Reads the directory now and hands it over, so that the next answer shows what was just written.
+    ///
+    /// # Errors
+    /// The steward refuses.
+    pub async fn now(&self, actor: &str) -> Result<(), Refusal> {
+        self.hand_over(actor, None).await
+    }
+
+    async fn hand_over(&self, actor: &str, given: Option<Scan>) -> Result<(), Refusal> {
+        let _turn = self.turn.lock().await;
+        // Read anew where it can be: what was given may be older than what has been handed over meanwhile.
+        let scan = match self.parts.directory.clone() {
+            Some(directory) => match tokio::task::spawn_blocking(move || directory.scan()).await {
+                Ok(scan) => scan,
+                Err(_) => return Ok(()),
+            },
+            None => match given {
+                Some(scan) => scan,
+                None => return Ok(()),
+            },
+        };
+        self.parts.problems.replace(scan.unreadable);
+        if let Answer::Synced(synced) = self.parts.steward.submit(actor, Request::SyncInputs(scan.inputs)).await? {
+            self.parts.problems.replace_untaken(synced.problems);
+        }
+        Ok(())
+    }
+}
