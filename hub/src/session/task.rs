@@ -1,0 +1,231 @@
+//! One session's task: reads what its agent says, and says what is due.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use starling_hub_core::session::rate::Rate;
+use starling_hub_core::session::sequence::Sequence;
+use starling_model::Millis;
+use starling_model::limits::{HEARTBEAT_INTERVAL, HELLO_TIMEOUT, RECONNECT_WINDOW, SESSION_TIMEOUT};
+use starling_model::session::{AgentMessage, Hello, HubMessage, Welcome};
+use starling_proto::fragment::Assembler;
+use starling_proto::v1;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until, timeout};
+use tonic::{Status, Streaming};
+
+use super::outgoing::Outgoing;
+use super::{Caller, End, Outbox, Pending, Sessions};
+use crate::shard::{OpenSession, Opened};
+
+/// How long the last message of a session may take to leave.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// Serves one stream to its end.
+pub(super) async fn serve(
+    sessions: Sessions,
+    caller: Caller,
+    pending: Pending,
+    mut incoming: Streaming<v1::ConnectRequest>,
+    outbox: Outbox,
+) {
+    let counters = &sessions.shard.counters;
+    let begun = begin(&sessions, &caller, &mut incoming).await;
+    drop(pending);
+    let end = match begun {
+        Ok((opened, hello)) => Box::pin(run(&sessions, &caller, opened, hello, incoming, &outbox)).await,
+        Err(end) => end,
+    };
+    counters.count_end(end.as_str());
+    tracing::debug!(cluster = %caller.cluster, reason = end.as_str(), "session ended");
+    if end != End::Gone {
+        // A peer that does not read gets no farewell.
+        let _ = timeout(FAREWELL, outbox.send(Box::new(Err(end.status())))).await;
+    }
+}
+
+/// Waits for Hello and opens the session.
+async fn begin(
+    sessions: &Sessions,
+    caller: &Caller,
+    incoming: &mut Streaming<v1::ConnectRequest>,
+) -> Result<(Opened, Box<Hello>), End> {
+    let mut assembler = Assembler::default();
+    let limit = sessions.shard.parts.limits.message_bytes as usize;
+    let first = async {
+        loop {
+            let message = incoming.message().await.map_err(|status| broken(&status))?.ok_or(End::Gone)?;
+            let whole = assembler.accept(message, limit).map_err(|error| End::Hello(error.to_string()))?;
+            if let Some(whole) = whole {
+                return Ok(whole);
+            }
+        }
+    };
+    let missing = || End::Hello("the first message of a session, Hello, did not come in time".into());
+    let first = timeout(HELLO_TIMEOUT, first).await.map_err(|_| missing())??;
+    match AgentMessage::try_from(first).map_err(|error| End::Hello(error.to_string()))? {
+        AgentMessage::Hello(hello) => {
+            let opened = sessions.shard.open(caller.cluster, caller.key, &hello)?;
+            Ok((opened, hello))
+        }
+        AgentMessage::Status(_)
+        | AgentMessage::Receipt(_)
+        | AgentMessage::Heartbeat(_)
+        | AgentMessage::CommandResult(_)
+        | AgentMessage::Detached(_) => Err(End::Hello("the first message of a session must be Hello".into())),
+    }
+}
+
+async fn run(
+    sessions: &Sessions,
+    caller: &Caller,
+    opened: Opened,
+    hello: Box<Hello>,
+    incoming: Streaming<v1::ConnectRequest>,
+    outbox: &Outbox,
+) -> End {
+    let shard = &sessions.shard;
+    let lent = shard.lend();
+    let welcome = HubMessage::Welcome(Welcome {
+        protocol: opened.protocol,
+        hub: shard.parts.hub.clone(),
+        lease: lent.lease,
+        heartbeat: HEARTBEAT_INTERVAL,
+        reconnect_window: RECONNECT_WINDOW,
+        limits: shard.parts.limits,
+        status_known: opened.status_known,
+        epoch: 0,
+        hold_reason: lent.reason,
+    });
+    if outbox.send(Box::new(Ok(welcome.into()))).await.is_err() {
+        return End::Gone;
+    }
+    let uptime = shard.parts.clock.uptime();
+    let hello = *hello;
+    let task = Task {
+        sessions,
+        caller,
+        fingerprint: hello.fingerprint,
+        session: opened.session,
+        sequence: opened.sequence,
+        rate: Rate::new(&shard.parts.limits, uptime),
+        assembler: Assembler::default(),
+        outgoing: Outgoing::new(hello.plan_digest, hello.held),
+        read_after: None,
+        heard: uptime,
+    };
+    if opened.to_record {
+        task.record();
+    }
+    task.run(incoming, outbox).await
+}
+
+/// A session that was let in.
+pub(super) struct Task<'a> {
+    pub(super) sessions: &'a Sessions,
+    pub(super) caller: &'a Caller,
+    pub(super) fingerprint: String,
+    pub(super) session: OpenSession,
+    pub(super) sequence: Sequence,
+    pub(super) rate: Rate,
+    pub(super) assembler: Assembler,
+    pub(super) outgoing: Outgoing,
+    /// Set while the agent sends faster than its limit.
+    pub(super) read_after: Option<Instant>,
+    /// Uptime when the agent was last heard.
+    pub(super) heard: Millis,
+}
+
+impl Task<'_> {
+    async fn run(mut self, mut incoming: Streaming<v1::ConnectRequest>, outbox: &Outbox) -> End {
+        let mut deadline = Box::pin(sleep_until(Instant::now() + self.time_left().unwrap_or_default()));
+        let mailbox = Arc::clone(&self.session.mailbox);
+        loop {
+            let may_read = self.read_after.is_none();
+            tokio::select! {
+                biased;
+                () = mailbox.woken() => {
+                    if let Some(end) = self.read_mail() {
+                        return self.farewell(end, outbox).await;
+                    }
+                }
+                permit = outbox.reserve(), if self.outgoing.is_waiting() => {
+                    let Ok(permit) = permit else { return End::Gone };
+                    if let Some(message) = self.outgoing.next(&self.session) {
+                        permit.send(Box::new(Ok(message)));
+                    }
+                }
+                message = incoming.message(), if may_read => {
+                    let outcome = match message {
+                        Ok(Some(message)) => self.receive(message),
+                        Ok(None) => Err(End::Gone),
+                        Err(status) => Err(broken(&status)),
+                    };
+                    if let Err(end) = outcome {
+                        return end;
+                    }
+                }
+                () = wait_until(self.read_after), if !may_read => self.read_after = None,
+                () = &mut deadline => match self.time_left() {
+                    Ok(left) => deadline.as_mut().reset(Instant::now() + left),
+                    Err(end) => return end,
+                }
+            }
+        }
+    }
+
+    /// Returns how long the session may stay silent yet, or its certificate is valid, whichever is shorter.
+    fn time_left(&self) -> Result<Duration, End> {
+        let clock = &self.sessions.shard.parts.clock;
+        let silent = clock.uptime().since(self.heard);
+        if silent >= SESSION_TIMEOUT {
+            return Err(End::Silent);
+        }
+        let (expires, now) = (self.caller.expires, clock.now());
+        if expires <= now {
+            return Err(End::Expired);
+        }
+        Ok((SESSION_TIMEOUT - silent).min(expires.since(now)))
+    }
+
+    fn read_mail(&mut self) -> Option<End> {
+        let mail = self.session.mailbox.open();
+        self.outgoing.desired |= mail.desired;
+        self.outgoing.commands |= mail.commands;
+        if mail.record {
+            self.record();
+        }
+        mail.end
+    }
+
+    /// Says what belongs to an end before the status.
+    async fn farewell(mut self, end: End, outbox: &Outbox) -> End {
+        if end == End::Draining {
+            self.outgoing = Outgoing::farewell(RECONNECT_WINDOW);
+            if let Some(message) = self.outgoing.next(&self.session) {
+                let _ = timeout(FAREWELL, outbox.send(Box::new(Ok(message)))).await;
+            }
+        }
+        end
+    }
+}
+
+async fn wait_until(instant: Option<Instant>) {
+    if let Some(instant) = instant {
+        sleep_until(instant).await;
+    }
+}
+
+/// Names the end behind a broken stream: a message beyond the limit is the agent's doing, the rest is the network's.
+fn broken(status: &Status) -> End {
+    match status.code() {
+        tonic::Code::OutOfRange | tonic::Code::ResourceExhausted => End::Limit(status.message().to_owned()),
+        tonic::Code::Internal if status.message().contains("decode") => End::Garbled(status.message().to_owned()),
+        _ => End::Gone,
+    }
+}
+
+/// Makes the bounded way out of a session.
+pub(super) fn outbox() -> (Outbox, mpsc::Receiver<Box<Result<v1::ConnectResponse, Status>>>) {
+    mpsc::channel(super::OUTBOX)
+}

@@ -1,0 +1,201 @@
+//! Planning: after each position, every cluster whose plan can have changed is planned again.
+//!
+//! Owns when a plan is computed and to whom a new one is told. Does not own what it says (the planner does).
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use starling_hub_core::enrolment::{Admission, admit};
+use starling_hub_core::fleet::Fleet;
+use starling_hub_core::planner;
+use starling_model::{Digest, Fence, Millis, Plan};
+use tokio_util::sync::CancellationToken;
+
+use super::Shard;
+use super::affected::{Affected, affected};
+use super::cluster::{Assigned, Cluster, State};
+use crate::session::End;
+
+/// How often a planner that has nothing to do says that it is not stuck.
+const REFRESH: Duration = Duration::from_secs(3);
+
+/// Clusters that are planned before other tasks get their turn.
+const CHUNK: usize = 32;
+
+/// How far planning has come.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    /// The fence of the newest position at which every plan is known to be right.
+    verified: RwLock<Option<Fence>>,
+    /// Uptime when the planner last had applied all that it knew of.
+    refreshed: AtomicU64,
+}
+
+/// Plans that are the same for many clusters, within one pass.
+type Shared = BTreeMap<Digest, Arc<Assigned>>;
+
+impl Progress {
+    pub(crate) fn verified(&self) -> Option<Fence> {
+        *self.verified.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn refreshed(&self) -> Millis {
+        Millis(self.refreshed.load(Ordering::Relaxed))
+    }
+
+    fn verify(&self, fence: Option<Fence>, uptime: Millis) {
+        *self.verified.write().unwrap_or_else(PoisonError::into_inner) = fence;
+        self.refresh(uptime);
+    }
+
+    fn refresh(&self, uptime: Millis) {
+        self.refreshed.store(uptime.0, Ordering::Relaxed);
+    }
+}
+
+impl Shard {
+    /// Plans whatever each position can have changed, until cancelled.
+    pub async fn run_planner(self: Arc<Self>, cancelled: CancellationToken) {
+        let mut fleets = self.parts.fleet.clone();
+        let mut holds = self.parts.hold.subscribe();
+        let mut planned: Option<Arc<Fleet>> = None;
+        loop {
+            let fleet = Arc::clone(&fleets.borrow_and_update());
+            self.pass(planned.as_deref(), &fleet).await;
+            planned = Some(fleet);
+            loop {
+                tokio::select! {
+                    biased;
+                    () = cancelled.cancelled() => return,
+                    changed = fleets.changed() => {
+                        if changed.is_err() {
+                            return;
+                        }
+                        break;
+                    }
+                    changed = holds.changed() => {
+                        if changed.is_err() {
+                            return;
+                        }
+                        self.wake_all();
+                    }
+                    () = tokio::time::sleep(REFRESH) => self.progress.refresh(self.parts.clock.uptime()),
+                }
+            }
+        }
+    }
+
+    /// Brings every cluster from one fleet to the next, then lets the position advance for all.
+    async fn pass(&self, old: Option<&Fleet>, fleet: &Fleet) {
+        let affected = old.map_or(Affected::All, |old| affected(old, fleet));
+        let clusters = match &affected {
+            Affected::All => self.clusters(),
+            Affected::Some(ids) => ids.iter().filter_map(|id| self.cluster(id)).collect(),
+        };
+        let mut shared = Shared::new();
+        for chunk in clusters.chunks(CHUNK) {
+            for cluster in chunk {
+                self.replan_at(cluster, fleet, &mut shared);
+            }
+            tokio::task::yield_now().await;
+        }
+        self.progress.verify(self.fence(fleet), self.parts.clock.uptime());
+        self.changed();
+        tracing::debug!(position = %fleet.position(), clusters = clusters.len(), "plans are up to date");
+    }
+
+    fn replan_at(&self, cluster: &Cluster, fleet: &Fleet, shared: &mut Shared) {
+        let mut state = cluster.state();
+        if state.session.is_none() && fleet.cluster(cluster.id).is_none() {
+            drop(state);
+            self.forget(&cluster.id);
+            return;
+        }
+        if let Some(session) = &state.session {
+            match admit(fleet, cluster.id, &state.key, &state.fingerprint) {
+                Admission::Known => {}
+                Admission::ToRecord => session.record(),
+                Admission::Refused(reason) => session.end(End::Refused(reason)),
+            }
+        }
+        // A session that opened in the meantime was planned from this fleet or a newer one.
+        if state.planned_at <= fleet.position() {
+            self.plan_into(cluster, &mut state, fleet, shared);
+        }
+    }
+
+    /// Plans one cluster from the newest fleet; its facts are new, or its session is.
+    pub(crate) fn replan(&self, cluster: &Cluster, state: &mut State) {
+        // Read under the cluster's lock, so that no older plan replaces a newer one.
+        let fleet = self.fleet();
+        self.plan_into(cluster, state, &fleet, &mut Shared::new());
+        // The same plan is right at this position too, which no pass has said for a cluster that it did not see.
+        if let Some(assigned) = &state.assigned {
+            let (plan, digest) = (Arc::clone(&assigned.plan), assigned.digest);
+            state.assigned = Some(Arc::new(Assigned { plan, digest, fence: self.fence(&fleet) }));
+        }
+    }
+
+    /// Returns a cluster's newest plan, with the fence of the newest position at which it is known to be right; `None`
+    /// before it was planned, and while the store has no era.
+    pub(crate) fn current(&self, cluster: &Cluster) -> Option<(Fence, Arc<Assigned>)> {
+        // Read first: a plan that is read later is at least as new as what was verified.
+        let verified = self.progress.verified();
+        let assigned = cluster.state().assigned.clone()?;
+        let newer = |verified: &Fence| assigned.fence.is_none_or(|fence| verified.is_at_least(&fence));
+        let fence = verified.filter(newer).or(assigned.fence)?;
+        Some((fence, assigned))
+    }
+
+    fn plan_into(&self, cluster: &Cluster, state: &mut State, fleet: &Fleet, shared: &mut Shared) {
+        let plan = planner::plan(fleet, cluster.id, &state.facts);
+        self.counters.planned.add(1);
+        state.planned_at = fleet.position();
+        if state.assigned.as_ref().is_some_and(|assigned| is_same(&assigned.plan, &plan)) {
+            return;
+        }
+        let assigned = self.share(plan, fleet, shared);
+        let is_other = state.assigned.as_ref().is_none_or(|old| old.digest != assigned.digest);
+        state.assigned = Some(assigned);
+        state.standing = None;
+        if let Some(session) = state.session.as_ref().filter(|_| is_other) {
+            session.desired();
+        }
+    }
+
+    /// Returns the plan as it is sent, the same one for all clusters that have the same.
+    fn share(&self, plan: Plan, fleet: &Fleet, shared: &mut Shared) -> Arc<Assigned> {
+        let digest = plan.digest();
+        // Equal digests can still differ in reasons for people.
+        if let Some(same) = shared.get(&digest).filter(|same| is_same(&same.plan, &plan)) {
+            return Arc::clone(same);
+        }
+        let assigned = Arc::new(Assigned { plan: Arc::new(plan), digest, fence: self.fence(fleet) });
+        shared.insert(digest, Arc::clone(&assigned));
+        assigned
+    }
+
+    fn fence(&self, fleet: &Fleet) -> Option<Fence> {
+        fleet.era().map(|record| self.parts.fleet_key.fence(record.era, fleet.position()))
+    }
+
+    /// Lets every session look at what it has to say, after a hold began or ended.
+    fn wake_all(&self) {
+        for cluster in self.clusters() {
+            if let Some(session) = &cluster.state().session {
+                session.desired();
+            }
+        }
+        self.changed();
+    }
+}
+
+/// Tells whether two plans say the same; their positions may differ.
+fn is_same(one: &Plan, other: &Plan) -> bool {
+    one.facts == other.facts
+        && one.entries == other.entries
+        && one.tombstones == other.tombstones
+        && one.detach == other.detach
+}

@@ -1,0 +1,256 @@
+//! What the process answers about its clusters.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use starling_hub_core::index::{Cursor, Filter, Found, HealthCounts, Page};
+use starling_hub_core::planner;
+use starling_hub_core::session::standing::{ClusterStanding, InstallStanding, judge_install, sum_up};
+use starling_hub_core::steward::Heard;
+use starling_model::{ClusterId, Entry, Facts, InstallKey, InstallReport, Millis, ObjectKey, Plan, Uid};
+
+use super::Shard;
+use super::cluster::{Cluster, State};
+
+/// A cluster that opened a session since the process started.
+#[derive(Clone, Debug)]
+pub struct ClusterView {
+    /// The cluster's identity.
+    pub id: ClusterId,
+    /// A session is open.
+    pub connected: bool,
+    /// Wall time when the agent was last heard; zero when it was only refused so far.
+    pub last_seen: Millis,
+    /// For people; empty when it was only refused so far.
+    pub agent_version: String,
+    /// What the agent observed about its cluster.
+    pub facts: Arc<Facts>,
+    /// How much of a quarantine remains.
+    pub quarantine: Option<Duration>,
+    /// What is wrong with the session, for people.
+    pub problem: Option<String>,
+    /// Whether it is live and ready, and how far its installs are.
+    pub standing: ClusterStanding,
+    /// Its objects by health.
+    pub health: HealthCounts,
+    /// Objects that the agent does not report because they are beyond the limit.
+    pub untracked: u64,
+    /// Statuses that the agent dropped since it started.
+    pub dropped: u64,
+    /// Objects and installs that were refused since the last snapshot began.
+    pub refused: u64,
+}
+
+/// An install that a plan names or an agent reports.
+#[derive(Clone, Debug)]
+pub struct InstallView {
+    /// Which install.
+    pub install: InstallKey,
+    /// What the plan says; `None` if it does not name the install.
+    pub planned: Option<Entry>,
+    /// A tombstone of the plan names the install that is held.
+    pub removal: bool,
+    /// How far it came; `None` if the plan does not name it.
+    pub standing: Option<InstallStanding>,
+    /// The agent's report; `None` if it has not reported it.
+    pub report: Option<InstallReport>,
+    /// Its objects by health.
+    pub health: HealthCounts,
+    /// The message of its worst object; may be empty.
+    pub message: String,
+}
+
+/// The process's clusters in numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Overview {
+    /// Clusters with an open session.
+    pub connected: u64,
+    /// Of these, live.
+    pub live: u64,
+    /// Of these, ready.
+    pub ready: u64,
+    /// Objects of all clusters by health.
+    pub health: HealthCounts,
+}
+
+/// Questions.
+impl Shard {
+    /// Answers a filter with at most `size` objects behind `after`.
+    #[must_use]
+    pub fn query(&self, filter: &Filter, after: Option<&Cursor>, size: usize) -> Page {
+        self.index.query(filter, after, size)
+    }
+
+    /// Returns one object.
+    #[must_use]
+    pub fn object(&self, id: &ClusterId, key: &ObjectKey) -> Option<Found> {
+        self.index.read(id).object(id, key)
+    }
+
+    /// Returns the objects of one assignment by health, over all clusters.
+    #[must_use]
+    pub fn assignment_health(&self, assignment: &Uid) -> HealthCounts {
+        self.index.assignment_counts(assignment)
+    }
+
+    /// Returns how many different texts the index keeps, and their bytes.
+    #[must_use]
+    pub fn texts(&self) -> (usize, usize) {
+        self.index.texts()
+    }
+
+    /// Returns the clusters in numbers.
+    #[must_use]
+    pub fn overview(&self) -> Overview {
+        let mut overview = Overview { health: self.index.counts(), ..Overview::default() };
+        for cluster in self.clusters() {
+            let mut state = cluster.state();
+            overview.connected += u64::from(state.session.is_some());
+            let standing = self.standing(&cluster, &mut state);
+            overview.live += u64::from(standing.live);
+            overview.ready += u64::from(standing.ready);
+        }
+        overview
+    }
+
+    /// Returns a cluster; `None` when it has not been heard since the process started.
+    #[must_use]
+    pub fn view(&self, id: &ClusterId) -> Option<ClusterView> {
+        Some(self.view_of(self.cluster(id)?.as_ref()))
+    }
+
+    /// Returns every cluster that has been heard since the process started, by identity.
+    #[must_use]
+    pub fn views(&self) -> Vec<ClusterView> {
+        self.clusters().iter().map(|cluster| self.view_of(cluster)).collect()
+    }
+
+    /// Returns the identity of every cluster that has been heard since the process started.
+    #[must_use]
+    pub fn identities(&self) -> Vec<ClusterId> {
+        self.clusters().iter().map(|cluster| cluster.id).collect()
+    }
+
+    /// Returns when a cluster was last heard if it has no open session: its statuses are *old* since then.
+    #[must_use]
+    pub fn old_since(&self, id: &ClusterId) -> Option<Millis> {
+        let cluster = self.cluster(id)?;
+        let is_open = cluster.state().session.is_some();
+        (!is_open).then(|| cluster.last_seen())
+    }
+
+    /// Returns a cluster's plan; that of a cluster that was not heard is computed without facts.
+    #[must_use]
+    pub fn plan(&self, id: &ClusterId) -> Arc<Plan> {
+        let known = self.cluster(id).and_then(|cluster| {
+            let state = cluster.state();
+            state.assigned.as_ref().map(|assigned| Arc::clone(&assigned.plan))
+        });
+        known.unwrap_or_else(|| Arc::new(planner::plan(&self.fleet(), *id, &Facts::default())))
+    }
+
+    /// Returns a cluster's installs: what its plan names and what its agent reports, by install.
+    #[must_use]
+    pub fn installs(&self, id: &ClusterId) -> Vec<InstallView> {
+        let plan = self.plan(id);
+        let index = self.index.read(id);
+        let mut reports: BTreeMap<InstallKey, InstallReport> =
+            index.installs(id).map(|report| (report.install.clone(), report)).collect();
+        let health = index.counts_by_assignment(id);
+        let view = |install: &InstallKey, planned: Option<&Entry>, report: Option<InstallReport>| {
+            let assignment = planned.map(|entry| entry.assignment).or(report.as_ref().map(|report| report.assignment));
+            let health = assignment.and_then(|uid| health.get(&uid)).copied().unwrap_or_default();
+            let progress = report.as_ref().map(|report| (report.state, report.render, report.assignment));
+            let removal = report.as_ref().is_some_and(|report| {
+                let held = |uid: Uid, key: &InstallKey| uid == report.assignment && *key == report.install;
+                plan.tombstones.iter().any(|tombstone| held(tombstone.assignment, &tombstone.install))
+            });
+            let message = assignment.and_then(|uid| index.worst_message(id, &uid)).unwrap_or_default();
+            InstallView {
+                install: install.clone(),
+                standing: planned.map(|entry| judge_install(entry, progress, &health)),
+                planned: planned.cloned(),
+                removal,
+                report,
+                health,
+                message: message.to_owned(),
+            }
+        };
+        let planned = plan.entries.iter().map(|entry| {
+            let report = reports.remove(&entry.install);
+            view(&entry.install, Some(entry), report)
+        });
+        let mut installs: Vec<InstallView> = planned.collect();
+        installs.extend(reports.into_iter().map(|(install, report)| view(&install, None, Some(report))));
+        installs.sort_by(|one, other| one.install.cmp(&other.install));
+        installs
+    }
+
+    /// Returns how far each install of a cluster's plan came, by assignment; empty for a cluster that was not heard.
+    #[must_use]
+    pub fn install_standings(&self, id: &ClusterId) -> Vec<(Uid, InstallStanding)> {
+        let Some(cluster) = self.cluster(id) else { return Vec::new() };
+        let state = cluster.state();
+        self.judge(&cluster, &state)
+    }
+
+    /// Returns the installs that a cluster holds, each with its assignment; `None` if it was not heard in this era.
+    #[must_use]
+    pub fn heard(&self, id: &ClusterId) -> Option<BTreeSet<(InstallKey, Uid)>> {
+        let era = self.fleet().era().map(|record| record.era)?;
+        let cluster = self.cluster(id)?;
+        if cluster.state().heard_in != Some(era) {
+            return None;
+        }
+        Some(self.index.read(id).installs(id).map(|report| (report.install, report.assignment)).collect())
+    }
+
+    fn view_of(&self, cluster: &Cluster) -> ClusterView {
+        let mut state = cluster.state();
+        let standing = self.standing(cluster, &mut state);
+        let index = self.index.read(&cluster.id);
+        ClusterView {
+            id: cluster.id,
+            connected: state.session.is_some(),
+            last_seen: cluster.last_seen(),
+            agent_version: state.agent_version.clone(),
+            facts: Arc::clone(&state.facts),
+            quarantine: state.incumbency.quarantine(self.parts.clock.uptime()),
+            problem: state.problem.clone(),
+            standing,
+            health: index.cluster_counts(&cluster.id),
+            untracked: state.untracked,
+            dropped: state.dropped,
+            refused: index.refused(&cluster.id),
+        }
+    }
+
+    fn standing(&self, cluster: &Cluster, state: &mut State) -> ClusterStanding {
+        if let Some(standing) = state.standing {
+            return standing;
+        }
+        let installs = self.judge(cluster, state);
+        let standing = sum_up(state.is_live(), installs.into_iter().map(|(_, standing)| standing));
+        state.standing = Some(standing);
+        standing
+    }
+
+    fn judge(&self, cluster: &Cluster, state: &State) -> Vec<(Uid, InstallStanding)> {
+        let Some(assigned) = &state.assigned else { return Vec::new() };
+        let index = self.index.read(&cluster.id);
+        let health = index.counts_by_assignment(&cluster.id);
+        let judge = |entry: &Entry| {
+            let progress = index.install_progress(&cluster.id, &entry.install);
+            let counts = health.get(&entry.assignment).copied().unwrap_or_default();
+            (entry.assignment, judge_install(entry, progress, &counts))
+        };
+        assigned.plan.entries.iter().map(judge).collect()
+    }
+}
+
+impl Heard for Shard {
+    fn installs(&self, cluster: &ClusterId) -> Option<BTreeSet<(InstallKey, Uid)>> {
+        self.heard(cluster)
+    }
+}
