@@ -5,7 +5,7 @@ use std::fmt;
 use starling_model::{Millis, ResourceName};
 
 use super::budget;
-use crate::fleet::Fleet;
+use crate::fleet::{ClusterInput, Fleet};
 
 /// What brought a removal about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,17 +33,16 @@ pub enum Verdict {
     Wait(String),
 }
 
-/// Judges the removal of `asked` installs of an addon: the ledger is that of `spent`, and the installs that the addon has are
-/// those of `basis`, the fleet before the change. Nothing held needs no budget.
+/// Judges the removal of `asked` installs of an addon that has `installs`, over the ledger of `spent`. Nothing held needs no
+/// budget.
 #[must_use]
-pub fn judge(spent: &Fleet, basis: &Fleet, now: Millis, addon: &ResourceName, cause: Cause, asked: u64) -> Verdict {
+pub fn judge(spent: &Fleet, now: Millis, addon: &ResourceName, installs: u64, cause: Cause, asked: u64) -> Verdict {
     if asked == 0 {
         return Verdict::Go;
     }
     if cause == Cause::Facts {
         return Verdict::Wait(format!("{cause}, which always needs approval"));
     }
-    let installs = installs_of(basis, addon);
     match budget::check(spent.spent().map(AsRef::as_ref), now, addon, installs, asked) {
         Ok(()) => Verdict::Go,
         Err(over) => Verdict::Wait(format!("{cause}: {over}")),
@@ -51,9 +50,13 @@ pub fn judge(spent: &Fleet, basis: &Fleet, now: Millis, addon: &ResourceName, ca
 }
 
 /// Counts the installs that an addon is meant to have.
-fn installs_of(fleet: &Fleet, addon: &ResourceName) -> u64 {
-    let assignments = fleet.assignments().filter(|assignment| assignment.record.addon == *addon);
-    assignments.map(|assignment| fleet.selected(assignment.document()).len() as u64).sum()
+#[must_use]
+pub fn installs_of(fleet: &Fleet, addon: &ResourceName) -> u64 {
+    let assignments: Vec<_> = fleet.assignments().filter(|assignment| assignment.record.addon == *addon).collect();
+    let on_cluster = |cluster: &ClusterInput| {
+        assignments.iter().filter(|assignment| cluster.is_selected_by(assignment.document())).count() as u64
+    };
+    fleet.managed_clusters().filter(|cluster| fleet.is_attached(cluster.id)).map(|cluster| on_cluster(&cluster)).sum()
 }
 
 impl fmt::Display for Cause {

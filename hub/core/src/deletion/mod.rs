@@ -9,7 +9,7 @@ mod judge;
 
 pub use holding::{Holding, holding, proposed};
 pub(crate) use holding::{among, reached, siblings};
-pub use judge::{Cause, Verdict, judge};
+pub use judge::{Cause, Verdict, installs_of, judge};
 
 #[cfg(test)]
 mod tests;

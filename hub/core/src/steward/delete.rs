@@ -10,7 +10,7 @@ use super::revise::forget;
 use super::settle::settle;
 use super::{Answer, Context, Decision, Delete, Deletion, Refusal};
 use crate::change::Change;
-use crate::deletion::{Cause, Holding, Verdict, holding, judge};
+use crate::deletion::{Cause, Holding, Verdict, holding};
 use crate::fleet::{AssignmentInput, Fleet};
 use crate::records::{ClusterSet, DeletedRecord, InputRecord, ProposalKind, TombstoneScope};
 use crate::resources::{InputKey, Kind, PLATFORM_NAMESPACE};
@@ -64,7 +64,7 @@ pub(super) fn by_document(
     let held = held_by(draft.before, context, basis.as_ref().unwrap_or(assignment));
     let mut removal = removal(assignment, &held, format!("deleted by {tombstone}"));
     let foreign = foreign_clusters(draft.before, assignment, &held);
-    let verdict = judge(&draft.after, draft.before, context.now, &removal.addon, Cause::Deleted, held.count());
+    let verdict = draft.judge(context, &removal.addon, Cause::Deleted, held.count());
     forget(draft, &assignment.record, &assignment.record.name);
     match verdict {
         Verdict::Go => mint_whole(draft, context, &removal, &foreign, Authority::Budget),

@@ -1,11 +1,12 @@
 //! A decision being made: the fleet before, the fleet as it would be, and the changes between them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use starling_model::Uid;
+use starling_model::{ResourceName, Uid};
 
 use super::{Answer, AuditEntry, Context, Decision};
 use crate::change::Change;
+use crate::deletion::{Cause, Verdict, installs_of, judge};
 use crate::fleet::Fleet;
 use crate::resources::InputKey;
 
@@ -17,6 +18,8 @@ pub(super) struct Draft<'a> {
     pub(super) after: Fleet,
     /// The resources that changed, came or went.
     pub(super) touched: BTreeSet<InputKey>,
+    /// The installs of each addon before the decision, counted once.
+    installs: BTreeMap<ResourceName, u64>,
     actor: String,
     changes: Vec<Change>,
     audit: Vec<AuditEntry>,
@@ -28,6 +31,7 @@ impl<'a> Draft<'a> {
             before,
             after: before.clone(),
             touched: BTreeSet::new(),
+            installs: BTreeMap::new(),
             actor: context.actor.clone(),
             changes: Vec::new(),
             audit: Vec::new(),
@@ -62,6 +66,16 @@ impl<'a> Draft<'a> {
         }
         self.after.apply(&change);
         self.changes.push(change);
+    }
+
+    /// Judges a removal by the budget: what the addon had before, and what has gone until now.
+    pub(super) fn judge(&mut self, context: &Context<'_>, addon: &ResourceName, cause: Cause, asked: u64) -> Verdict {
+        if asked == 0 {
+            return Verdict::Go;
+        }
+        let before = self.before;
+        let installs = *self.installs.entry(addon.clone()).or_insert_with(|| installs_of(before, addon));
+        judge(&self.after, context.now, addon, installs, cause, asked)
     }
 
     pub(super) fn audit(&mut self, action: &'static str, subject: &dyn ToString, detail: impl Into<String>) {

@@ -9,7 +9,7 @@ use super::Context;
 use super::draft::Draft;
 use super::mint::{Authority, Removal, mint, propose};
 use crate::change::Change;
-use crate::deletion::{Cause, Verdict, holding, judge};
+use crate::deletion::{Cause, Verdict, holding};
 use crate::planner::{Ingredients, removes_workloads, revise};
 use crate::records::{AssignmentRecord, InputRecord, ProposalKind, ProposalRecord, RevisionRecord, TombstoneScope};
 use crate::resources::{AddonAssignment, InputKey, Kind, PLATFORM_NAMESPACE, Resource};
@@ -103,7 +103,7 @@ fn move_to(
         return adopt(draft, record, Some(previous), next);
     }
     let removal = removal_of(draft, context, &record, previous);
-    match judge(&draft.after, draft.before, context.now, &removal.addon, Cause::Identity, removal.installs) {
+    match draft.judge(context, &removal.addon, Cause::Identity, removal.installs) {
         Verdict::Go => {
             withdraw(draft, record.uid, None);
             carry_out(draft, context, record, previous, next, &removal, Authority::Budget);

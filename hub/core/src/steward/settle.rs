@@ -11,7 +11,7 @@ use super::draft::Draft;
 use super::mint::{Authority, Removal, mint, propose};
 use super::{Context, revise};
 use crate::change::Change;
-use crate::deletion::{Cause, Verdict, among, judge};
+use crate::deletion::{Cause, Verdict, among};
 use crate::fleet::AssignmentInput;
 use crate::records::{ClusterSet, ProposalKind, ProposalRecord, TombstoneRecord, TombstoneScope};
 use crate::resources::{Kind, PLATFORM_NAMESPACE, Resource};
@@ -103,7 +103,7 @@ fn deselect(
         installs: holding.count(),
         reason: cause.to_string(),
     };
-    match judge(&draft.after, draft.before, context.now, &record.addon, cause, holding.count()) {
+    match draft.judge(context, &record.addon, cause, holding.count()) {
         // Also where nothing is held: an agent may be applying just now.
         Verdict::Go => {
             let scope = TombstoneScope::Clusters(ClusterSet(clusters.clone()));
