@@ -33,6 +33,8 @@ pub struct FleetOptions {
     pub background_objects: u32,
     /// How long Flux takes to reconcile an object.
     pub settle: Duration,
+    /// A further label, by name and value, of the first cluster alone.
+    pub probe_label: Option<(&'static str, &'static str)>,
 }
 
 /// A running fleet.
@@ -58,13 +60,10 @@ impl SimulatedFleet {
     /// The hub cannot be reached or refuses an adoption.
     pub async fn start(context_file: &Path, options: &FleetOptions) -> Result<Self> {
         let hub = connect(context_file, CALL).await.map_err(|failure| anyhow!("{failure}"))?;
-        let mut fleet = Self {
-            clusters: Vec::new(),
-            joins: Vec::new(),
-            agents: JoinSet::new(),
-            stop: CancellationToken::new(),
-        };
-        let adoptions = (0..options.clusters).map(|number| adopt(hub.clone(), number));
+        let mut fleet =
+            Self { clusters: Vec::new(), joins: Vec::new(), agents: JoinSet::new(), stop: CancellationToken::new() };
+        let adoptions =
+            (0..options.clusters).map(|number| adopt(hub.clone(), number, labels(number, options.probe_label)));
         let mut adopted = stream::iter(adoptions).buffered(ADOPTIONS);
         while let Some(adoption) = adopted.next().await {
             let join = adoption?;
@@ -120,11 +119,11 @@ pub fn name(number: u32) -> String {
     format!("sim-{number:05}")
 }
 
-async fn adopt(hub: Client, number: u32) -> Result<Join> {
+async fn adopt(hub: Client, number: u32, labels: BTreeMap<String, String>) -> Result<Join> {
     let request = AdoptRequest {
         workspace: ["retail", "factory"][number as usize % 2].into(),
         name: name(number),
-        labels: labels(number),
+        labels,
         token_seconds: 0,
     };
     let adopted = hub
@@ -136,11 +135,13 @@ async fn adopt(hub: Client, number: u32) -> Result<Join> {
 }
 
 /// Labels that selectors of the example fleet can tell apart.
-fn labels(number: u32) -> BTreeMap<String, String> {
-    let pick = |values: &[&str], stride: u32| values[(number / stride) as usize % values.len()].to_owned();
-    BTreeMap::from([
-        ("env".to_owned(), pick(&["prod", "staging", "dev"], 2)),
-        ("tier".to_owned(), pick(&["edge", "core"], 4)),
-        ("region".to_owned(), pick(&["eu", "us", "ap"], 8)),
-    ])
+fn labels(number: u32, probe: Option<(&str, &str)>) -> BTreeMap<String, String> {
+    let pick = |values: &[&'static str], stride: u32| values[(number / stride) as usize % values.len()];
+    let own = [
+        ("env", pick(&["prod", "staging", "dev"], 2)),
+        ("tier", pick(&["edge", "core"], 4)),
+        ("region", pick(&["eu", "us", "ap"], 8)),
+    ];
+    let probe = probe.filter(|_| number == 0);
+    own.into_iter().chain(probe).map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }

@@ -1,8 +1,10 @@
 //! Simulated fleets over the real protocol: the agent's own code over managed clusters in memory.
 //!
-//! Owns the clusters in memory, adopting and running many of them, and measuring a hub with them. Does not own any of the
-//! agent's behaviour: each simulated cluster runs [`starling_agent`] as it is.
+//! Owns the clusters in memory, adopting and running many of them, and measuring a hub with them, beside a bare gRPC server
+//! as the floor. Does not own any of the agent's behaviour: each simulated cluster runs [`starling_agent`] as it is.
 
 pub mod bench;
 pub mod cluster;
 pub mod fleet;
+pub mod floor;
+pub mod observe;

@@ -6,8 +6,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use starling_loadtest::bench::{self, BenchOptions};
 use starling_loadtest::fleet::{FleetOptions, SimulatedFleet};
+use starling_loadtest::floor;
+use starling_loadtest::observe::{self, ObserveOptions};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -35,6 +38,24 @@ enum Command {
     },
     /// Measures a running hub with a simulated fleet, and a bare gRPC floor; prints one JSON line of figures.
     Bench(BenchOptions),
+    /// Prints a line whenever the hub's answer about one object changes.
+    Observe(ObserveOptions),
+    /// Measures bare gRPC over mutual TLS alone, without any hub; prints one JSON line of figures.
+    Floor {
+        /// How many connections.
+        #[arg(long, default_value_t = 1000)]
+        connections: u32,
+        /// Statuses in the snapshot of each.
+        #[arg(long, default_value_t = 40)]
+        objects: u32,
+    },
+    /// The bare gRPC server that a measurement starts beside itself.
+    #[command(hide = true)]
+    FloorServer {
+        /// The folder of its certificates.
+        #[arg(long)]
+        certificates: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
@@ -44,7 +65,8 @@ fn main() -> ExitCode {
         eprintln!("error: another TLS provider is installed already");
         return ExitCode::FAILURE;
     }
-    match run(Arguments::parse()) {
+    let arguments = Arguments::parse();
+    match raise_file_limit().and_then(|()| run(arguments)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -57,8 +79,8 @@ fn main() -> ExitCode {
 async fn run(arguments: Arguments) -> Result<()> {
     match arguments.command {
         Command::Fleet { clusters, objects, config } => {
-            let options =
-                FleetOptions { clusters, background_objects: objects, settle: Duration::from_millis(300) };
+            let settle = Duration::from_millis(300);
+            let options = FleetOptions { clusters, background_objects: objects, settle, probe_label: None };
             let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
             let started = SimulatedFleet::start(&config, &options);
             let mut fleet = tokio::select! {
@@ -70,5 +92,18 @@ async fn run(arguments: Arguments) -> Result<()> {
             Ok(())
         }
         Command::Bench(options) => bench::run(&options).await,
+        Command::Observe(options) => observe::run(options).await,
+        Command::Floor { connections, objects } => {
+            println!("{}", floor::measure(connections, objects).await?.to_json());
+            Ok(())
+        }
+        Command::FloorServer { certificates } => floor::serve(&certificates).await,
     }
+}
+
+/// Every connection is an open file, and the usual limit is 1,024.
+fn raise_file_limit() -> Result<()> {
+    let limits = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limits.maximum, maximum: limits.maximum };
+    setrlimit(Resource::Nofile, raised).context("raise the limit of open files")
 }

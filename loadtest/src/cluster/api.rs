@@ -1,29 +1,21 @@
 //! The API server of a simulated cluster, as the agent's port asks it.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Weak};
+use std::collections::BTreeSet;
+use std::sync::{Arc, MutexGuard};
+use std::time::Instant;
 
 use async_trait::async_trait;
-use futures::StreamExt;
-use futures::stream::{self, BoxStream};
+use futures::stream::BoxStream;
 use starling_agent::cluster::{
-    ClusterApi, ClusterError, ClusterEvent, InventoryChange, Kind, Preconditions, ResourceRef, StoredIdentity,
+    ClusterApi, ClusterError, ClusterEvent, InventoryChange, Preconditions, ResourceRef, StoredIdentity,
     StoredInventory,
 };
-use starling_model::{Facts, Object, ObjectKey, Value};
-use tokio::sync::broadcast;
+use starling_model::{Facts, ObjectKey, Value, labels};
 
-use super::{Change, SimulatedCluster, State, event, flux};
-
-/// The kinds that a simulated cluster serves.
-const KINDS: [(&str, &str); 6] = [
-    ("kustomize.toolkit.fluxcd.io", "Kustomization"),
-    ("helm.toolkit.fluxcd.io", "HelmRelease"),
-    ("source.toolkit.fluxcd.io", "HelmRepository"),
-    ("source.toolkit.fluxcd.io", "OCIRepository"),
-    ("source.toolkit.fluxcd.io", "GitRepository"),
-    ("source.toolkit.fluxcd.io", "HelmChart"),
-];
+use super::SimulatedCluster;
+use super::state::State;
+use super::stored::Stored;
+use super::watch::{self, Change};
 
 /// The agent's way to a simulated cluster. The cluster outlives its agents, as a real one does.
 pub struct SimulatedApi(pub Arc<SimulatedCluster>);
@@ -31,10 +23,7 @@ pub struct SimulatedApi(pub Arc<SimulatedCluster>);
 #[async_trait]
 impl ClusterApi for SimulatedApi {
     fn watch(&self) -> BoxStream<'static, ClusterEvent> {
-        let changes = self.0.events.subscribe();
-        let first = list(&self.0.state());
-        let watcher = Watcher { cluster: Arc::downgrade(&self.0), changes };
-        stream::iter(first).chain(stream::unfold(watcher, Watcher::next).flat_map(stream::iter)).boxed()
+        watch::watch(&self.0)
     }
 
     async fn get(&self, resource: &ResourceRef) -> Result<Value, ClusterError> {
@@ -43,67 +32,52 @@ impl ClusterApi for SimulatedApi {
 
     async fn create(&self, document: &Value) -> Result<Value, ClusterError> {
         let key = key_of(document)?;
-        let stored = {
-            let mut state = self.ready()?;
-            if state.objects.contains_key(&key) {
-                return Err(ClusterError::Conflict(format!("{key} already exists")));
-            }
-            if !key.namespace.is_empty() && !state.namespaces.contains(&key.namespace) {
-                return Err(ClusterError::Rejected(format!("namespaces {:?} not found", key.namespace)));
-            }
-            state.write(key.clone(), document.clone());
-            self.reconcile(&mut state, &key)
-        };
-        self.tell(Change::Changed(key));
-        Ok(stored)
+        let mut state = self.ready()?;
+        if !watch::serves(&key) || (!key.namespace.is_empty() && !state.namespaces.contains(&key.namespace)) {
+            return Err(ClusterError::NotFound);
+        }
+        if state.document(&key).is_some() {
+            return Err(ClusterError::Conflict(format!("{key} already exists")));
+        }
+        state.create(&key, document, self.0.done());
+        Ok(self.stored(&state, key))
     }
 
     async fn apply(&self, document: &Value) -> Result<Value, ClusterError> {
         let key = key_of(document)?;
-        let stored = {
-            let mut state = self.ready()?;
-            let live = state.objects.get(&key).cloned().ok_or(ClusterError::NotFound)?;
-            check(&live, &Preconditions::of(document))?;
-            // Fields of others stay, as server-side apply leaves them; a specification is all ours.
-            let mut merged = live;
-            merged.merge(document);
-            if let (Value::Map(map), Some(spec)) = (&mut merged, document.get("spec")) {
-                map.insert("spec".into(), spec.clone());
-            }
-            state.write(key.clone(), merged);
-            self.reconcile(&mut state, &key)
-        };
-        self.tell(Change::Changed(key));
-        Ok(stored)
+        let mut state = self.ready()?;
+        check(state.objects.get(&key), &Preconditions::of(document)).map_err(|error| match error {
+            // The object went away since it was read.
+            ClusterError::NotFound => ClusterError::Conflict("the object was deleted".into()),
+            other => other,
+        })?;
+        state.change(&key, |object| object.apply(document), self.0.done());
+        Ok(self.stored(&state, key))
     }
 
-    async fn merge_patch(&self, resource: &ResourceRef, patch: &Value, _: &str) -> Result<Value, ClusterError> {
-        let key = resource.key.clone();
-        let stored = {
-            let mut state = self.ready()?;
-            let mut live = state.objects.get(&key).cloned().ok_or(ClusterError::NotFound)?;
-            let only = Preconditions::of(patch);
-            if !only.uid.is_empty() || !only.resource_version.is_empty() {
-                check(&live, &only)?;
-            }
-            live.merge(patch);
-            state.write(key.clone(), live);
-            self.reconcile(&mut state, &key)
+    async fn merge_patch(
+        &self,
+        resource: &ResourceRef,
+        patch: &Value,
+        field_manager: &str,
+    ) -> Result<Value, ClusterError> {
+        let mut state = self.ready()?;
+        check(state.objects.get(&resource.key), &Preconditions::of(patch))?;
+        let change = |object: &mut Stored| match field_manager {
+            labels::APPLY_MANAGER => object.patch_own(patch),
+            _ => object.write_over(patch),
         };
-        self.tell(Change::Changed(key));
-        Ok(stored)
+        state.change(&resource.key, change, self.0.done());
+        Ok(self.stored(&state, resource.key.clone()))
     }
 
     async fn delete(&self, resource: &ResourceRef, only: &Preconditions) -> Result<(), ClusterError> {
         let key = resource.key.clone();
-        {
-            let mut state = self.ready()?;
-            let live = state.objects.get(&key).ok_or(ClusterError::NotFound)?;
-            check(live, only)?;
-            state.objects.remove(&key);
-            state.removals.push(key.clone());
-        }
-        self.tell(Change::Deleted(key));
+        let mut state = self.ready()?;
+        check(state.objects.get(&key), only)?;
+        state.removals.push(key.clone());
+        let gone = state.delete(&key, self.0.done());
+        self.0.tell(if gone { Change::Deleted(key) } else { Change::Changed(key) });
         Ok(())
     }
 
@@ -127,6 +101,9 @@ impl ClusterApi for SimulatedApi {
         stored.version.clone_from(&version);
         stored.head.clone_from(&change.head);
         stored.bodies.extend(change.bodies.clone());
+        if !change.bodies.is_empty() {
+            state.commits = (state.commits.0 + 1, Some(Instant::now()));
+        }
         Ok(version)
     }
 
@@ -158,7 +135,7 @@ impl ClusterApi for SimulatedApi {
 }
 
 impl SimulatedApi {
-    fn ready(&self) -> Result<std::sync::MutexGuard<'_, State>, ClusterError> {
+    fn ready(&self) -> Result<MutexGuard<'_, State>, ClusterError> {
         let state = self.0.state();
         if state.unavailable {
             return Err(ClusterError::Unavailable("connection refused".into()));
@@ -166,77 +143,31 @@ impl SimulatedApi {
         Ok(state)
     }
 
-    /// Lets Flux begin with an object, and end after the settle time; returns the object as stored.
-    fn reconcile(&self, state: &mut State, key: &ObjectKey) -> Value {
-        if flux::reconciles(key) {
-            flux::begin(state, key);
-            let (cluster, key) = (Arc::downgrade(&self.0), key.clone());
-            tokio::spawn(async move {
-                let Some(settle) = cluster.upgrade().map(|cluster| cluster.options.settle) else { return };
-                tokio::time::sleep(settle).await;
-                let Some(cluster) = cluster.upgrade() else { return };
-                flux::settle(&mut cluster.state(), &key);
-                // Nobody may be watching.
-                let _ = cluster.events.send(Change::Changed(key));
-            });
-        }
-        state.objects.get(key).cloned().unwrap_or_default()
-    }
-
-    fn tell(&self, change: Change) {
-        // Nobody may be watching.
-        let _ = self.0.events.send(change);
+    /// Tells of a write, and returns the object as stored.
+    fn stored(&self, state: &State, key: ObjectKey) -> Value {
+        let document = state.document(&key).unwrap_or_default();
+        self.0.tell(Change::Changed(key));
+        document
     }
 }
 
-/// A watch behind its first list.
-struct Watcher {
-    cluster: Weak<SimulatedCluster>,
-    changes: broadcast::Receiver<Change>,
-}
-
-impl Watcher {
-    async fn next(mut self) -> Option<(Vec<ClusterEvent>, Self)> {
-        let change = self.changes.recv().await;
-        let cluster = self.cluster.upgrade()?;
-        let state = cluster.state();
-        let events = match change {
-            Ok(change) => vec![event(&state, change)],
-            // Events were lost, so everything is listed again, as a real watch does.
-            Err(broadcast::error::RecvError::Lagged(_)) => list(&state),
-            Err(broadcast::error::RecvError::Closed) => return None,
-        };
-        drop(state);
-        Some((events, self))
-    }
-}
-
-/// Lists everything, as the beginning of a watch does.
-fn list(state: &State) -> Vec<ClusterEvent> {
-    let kinds: BTreeSet<Kind> = KINDS.into_iter().map(|(group, kind)| Kind::new(group, kind)).collect();
-    let mut by_kind: BTreeMap<Kind, BTreeSet<ObjectKey>> =
-        kinds.iter().map(|kind| (kind.clone(), BTreeSet::new())).collect();
-    let mut events = vec![ClusterEvent::Kinds(kinds)];
-    let mut documents = state.objects.clone();
-    documents.extend(state.background.documents());
-    for (key, document) in documents {
-        if let Some(keys) = by_kind.get_mut(&Kind::new(&key.group, &key.kind)) {
-            keys.insert(key);
-            events.push(ClusterEvent::Applied(document));
-        }
-    }
-    events.extend(by_kind.into_iter().map(|(kind, keys)| ClusterEvent::KindListed(kind, keys)));
-    events
-}
-
-fn check(live: &Value, only: &Preconditions) -> Result<(), ClusterError> {
-    if *only == Preconditions::of(live) {
+/// Checks that an object is still the one that was read; what the preconditions leave out may be anything.
+fn check(live: Option<&Stored>, only: &Preconditions) -> Result<(), ClusterError> {
+    let live = live.ok_or(ClusterError::NotFound)?;
+    let same_uid = only.uid.is_empty() || only.uid == live.uid.to_string();
+    let same_version = only.resource_version.is_empty() || only.resource_version == live.version.to_string();
+    if same_uid && same_version {
         return Ok(());
     }
     Err(ClusterError::Conflict("the object has been modified".into()))
 }
 
 fn key_of(document: &Value) -> Result<ObjectKey, ClusterError> {
-    let object = Object::new(document.clone()).map_err(|error| ClusterError::Rejected(error.to_string()))?;
-    Ok(object.key().clone())
+    let text = |path: &[&str]| document.at(path).and_then(Value::as_str);
+    let lacks = |field: &str| ClusterError::Rejected(format!("the document lacks {field}"));
+    let api_version = text(&["apiVersion"]).ok_or_else(|| lacks("apiVersion"))?;
+    let kind = text(&["kind"]).ok_or_else(|| lacks("kind"))?;
+    let name = text(&["metadata", "name"]).ok_or_else(|| lacks("metadata.name"))?;
+    let group = api_version.split_once('/').map_or("", |(group, _)| group);
+    Ok(ObjectKey::new(group, kind, text(&["metadata", "namespace"]).unwrap_or_default(), name))
 }

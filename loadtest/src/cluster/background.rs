@@ -25,12 +25,12 @@ impl Background {
         Self(vec![Item { revision: 1, ready: true }; objects as usize])
     }
 
-    /// Moves one object to its next revision.
-    pub(super) fn touch(&mut self, index: u32, ready: bool) -> Option<ObjectKey> {
+    /// Moves one object to its next revision; returns both.
+    pub(super) fn touch(&mut self, index: u32, ready: bool) -> Option<(ObjectKey, String)> {
         let item = self.0.get_mut(index as usize)?;
         item.revision += 1;
         item.ready = ready;
-        Some(key(index as usize))
+        Some((key(index as usize), item.revision_text()))
     }
 
     pub(super) fn document(&self, wanted: &ObjectKey) -> Option<Value> {
@@ -46,12 +46,18 @@ impl Background {
     }
 }
 
+impl Item {
+    fn revision_text(self) -> String {
+        format!("main@sha1:{:040x}", self.revision)
+    }
+}
+
 fn key(index: usize) -> ObjectKey {
     ObjectKey::new(GROUP, KIND, BACKGROUND_NAMESPACE, &format!("app-{index}"))
 }
 
 fn document(index: usize, item: Item) -> Value {
-    let revision = format!("main@sha1:{:040x}", item.revision);
+    let revision = item.revision_text();
     let (status, reason, message) = if item.ready {
         ("True", "ReconciliationSucceeded", format!("Applied revision: {revision}"))
     } else {
