@@ -142,6 +142,9 @@ impl KeyMaterial {
 impl Keyring {
     /// Reads the secrets under a directory, making all of them where there is none and no store either; blocks for the disk.
     ///
+    /// `has_store` is whether the store beside it holds an era. A file alone says nothing: a first start that was cut short
+    /// leaves an empty one.
+    ///
     /// # Errors
     /// [`KeyringError::PartlyLost`] if only some are there, [`KeyringError::Lost`], or whatever is wrong with one.
     pub fn open(

@@ -1,0 +1,190 @@
+use std::sync::Mutex;
+
+use rcgen::{CertificateParams, KeyPair, SigningKey as _};
+use starling_hub_core::enrolment::CredentialRefusal;
+use starling_model::{Digest, ResourceName};
+use tonic::Code;
+
+use super::*;
+use crate::ports::OsEntropy;
+use crate::tls::CertifiedCluster;
+use crate::tls::testing::{FLEET, TestFleet, TestIdentity};
+
+const HOUR: Duration = Duration::from_secs(3600);
+const CLUSTER: ClusterId = ClusterId([7; 16]);
+
+/// Answers as it is told, and remembers what it was asked.
+#[derive(Default)]
+struct Scripted {
+    refusal: Mutex<Option<Refusal>>,
+    asked: Mutex<Vec<Request>>,
+}
+
+#[async_trait]
+impl EnrolmentSteward for Scripted {
+    async fn admit(&self, _: &str, request: Request) -> Result<Answer, Refusal> {
+        self.asked.lock().unwrap().push(request);
+        match self.refusal.lock().unwrap().clone() {
+            Some(refusal) => Err(refusal),
+            None => Ok(Answer::Admitted { cluster: CLUSTER, name: Some(ResourceName::new("edge", "one")) }),
+        }
+    }
+}
+
+struct Subject {
+    fleet: TestFleet,
+    steward: Arc<Scripted>,
+    service: Enrolment,
+    metrics: EdgeMetrics,
+}
+
+impl Subject {
+    fn new() -> Self {
+        let (fleet, steward, metrics) = (TestFleet::new(), Arc::new(Scripted::default()), EdgeMetrics::default());
+        let service = Enrolment::new(EnrolmentParts {
+            keyring: Arc::clone(&fleet.keyring),
+            steward: Arc::<Scripted>::clone(&steward),
+            lifetime: HOUR,
+            metrics: metrics.clone(),
+            clock: Arc::<crate::tls::testing::TestClock>::clone(&fleet.clock),
+            entropy: Arc::new(OsEntropy),
+        });
+        Self { fleet, steward, service, metrics }
+    }
+
+    fn refused(&self, reason: &'static str) -> u64 {
+        self.metrics.join_refused.get_or_create(&Reason { reason }).get()
+    }
+
+    fn asked(&self) -> Vec<Request> {
+        std::mem::take(&mut *self.steward.asked.lock().unwrap())
+    }
+
+    async fn join(&self, request: JoinRequest) -> Result<JoinResponse, Status> {
+        self.service.join(tonic::Request::new(request)).await.map(Response::into_inner)
+    }
+
+    async fn renew(&self, identity: PeerIdentity, request: RenewRequest) -> Result<RenewResponse, Status> {
+        let mut request = tonic::Request::new(request);
+        request.extensions_mut().insert(Peer { address: "192.0.2.1:5".into(), identity });
+        self.service.renew(request).await.map(Response::into_inner)
+    }
+}
+
+fn signing_request() -> (KeyPair, Vec<u8>) {
+    let key = KeyPair::generate().unwrap();
+    let der = CertificateParams::default().serialize_request(&key).unwrap().der().to_vec();
+    (key, der)
+}
+
+fn join_request() -> JoinRequest {
+    let token = JoinToken::new(FLEET, [1; 32]).reveal();
+    JoinRequest { token, csr_der: signing_request().1, fingerprint: "uid".into() }
+}
+
+fn certificate(pem: &[u8]) -> CertifiedCluster {
+    CertifiedCluster::read(&CertificateDer::from_pem_slice(pem).unwrap(), FLEET).unwrap()
+}
+
+fn reason(status: &Status) -> &str {
+    status.metadata().get(REFUSAL_REASON).unwrap().to_str().unwrap()
+}
+
+#[tokio::test]
+async fn a_token_and_a_request_become_a_certificate() {
+    let subject = Subject::new();
+    let request = join_request();
+    let key = SigningRequest::parse(&request.csr_der).unwrap().fingerprint();
+    let response = subject.join(request).await.unwrap();
+    let issued = certificate(&response.certificate_pem);
+    assert_eq!((issued.cluster, issued.key), (CLUSTER, key));
+    assert_eq!(response.trust_pem, subject.fleet.keyring.authority().pem().as_bytes());
+    assert_eq!((response.cluster_id, response.fleet.as_str()), (CLUSTER.to_string(), FLEET));
+    let asked = subject.asked();
+    assert!(matches!(&asked[..], [Request::Join(join)] if join.key == key && join.fingerprint == "uid"), "{asked:?}");
+    assert_eq!(subject.metrics.certificates_issued.get_or_create(&Method { method: "join" }).get(), 1);
+}
+
+#[tokio::test]
+async fn every_refusal_has_its_reason_and_is_counted() {
+    for credential in CredentialRefusal::ALL {
+        let subject = Subject::new();
+        let message = credential.to_string();
+        let refusal = Refusal { code: ErrorCode::CredentialRefused, message, credential: Some(credential) };
+        *subject.steward.refusal.lock().unwrap() = Some(refusal);
+        let status = subject.join(join_request()).await.unwrap_err();
+        assert_eq!((status.code(), reason(&status)), (Code::Unauthenticated, credential.as_str()));
+        assert_eq!(status.message(), credential.to_string());
+        assert_eq!(subject.refused(credential.as_str()), 1);
+    }
+}
+
+#[tokio::test]
+async fn malformed_requests_do_not_reach_the_steward() {
+    let subject = Subject::new();
+    for (request, expected) in [
+        (JoinRequest { token: "nonsense".into(), ..join_request() }, "token-malformed"),
+        (JoinRequest { csr_der: b"garbage".to_vec(), ..join_request() }, "request-malformed"),
+        (JoinRequest { fingerprint: "x".repeat(20_000), ..join_request() }, "request-malformed"),
+    ] {
+        let status = subject.join(request).await.unwrap_err();
+        assert_eq!(reason(&status), expected);
+    }
+    assert!(subject.asked().is_empty());
+    assert_eq!(subject.refused("request-malformed"), 2);
+}
+
+#[tokio::test]
+async fn a_handshake_proves_the_key_of_a_renewal() {
+    let subject = Subject::new();
+    let old = certificate(subject.fleet.agent(CLUSTER, HOUR).certificate_pem.as_bytes());
+    for (identity, is_expired) in [(PeerIdentity::Valid(old), false), (PeerIdentity::Expired(old), true)] {
+        let (_, csr_der) = signing_request();
+        let new = SigningRequest::parse(&csr_der).unwrap().fingerprint();
+        let request = RenewRequest { csr_der, ..RenewRequest::default() };
+        let response = subject.renew(identity, request).await.unwrap();
+        assert_eq!(certificate(&response.certificate_pem).key, new);
+        let expected = Renew { cluster: CLUSTER, proven_key: old.key, new_key: new, expired: is_expired };
+        assert_eq!(subject.asked(), [Request::Renew(expected)]);
+    }
+}
+
+#[tokio::test]
+async fn a_signature_proves_the_key_where_the_handshake_could_not() {
+    let subject = Subject::new();
+    let old = subject.fleet.agent(CLUSTER, HOUR);
+    subject.fleet.clock.pass(2 * HOUR);
+    let request = |identity: &TestIdentity, signed: &[u8]| {
+        let (_, csr_der) = signing_request();
+        let message = if signed.is_empty() { csr_der.clone() } else { signed.to_vec() };
+        let proof = KeyPair::from_pem(&identity.key_pem).unwrap().sign(&message).unwrap();
+        RenewRequest { csr_der, certificate_pem: identity.certificate_pem.clone().into_bytes(), proof }
+    };
+    subject.renew(PeerIdentity::None, request(&old, b"")).await.unwrap();
+    let key: Digest = certificate(old.certificate_pem.as_bytes()).key;
+    assert!(matches!(&subject.asked()[..], [Request::Renew(renew)] if renew.expired && renew.proven_key == key));
+
+    let foreign = TestFleet::new().agent(CLUSTER, HOUR);
+    let stolen = TestIdentity { certificate_pem: old.certificate_pem.clone(), ..foreign.clone() };
+    for (request, expected) in [
+        (request(&old, b"another message"), "proof-wrong"),
+        (request(&stolen, b""), "proof-wrong"),
+        (request(&foreign, b""), "foreign-certificate"),
+        (RenewRequest { csr_der: signing_request().1, ..RenewRequest::default() }, "no-certificate"),
+    ] {
+        let status = subject.renew(PeerIdentity::None, request).await.unwrap_err();
+        assert_eq!(reason(&status), expected);
+    }
+    assert!(subject.asked().is_empty());
+}
+
+#[tokio::test]
+async fn whoever_guesses_runs_out_of_attempts() {
+    let subject = Subject::new();
+    let guess = || JoinRequest { token: "guess".into(), ..join_request() };
+    for _ in 0..60 {
+        assert_eq!(subject.join(guess()).await.unwrap_err().code(), Code::Unauthenticated);
+    }
+    let limited = subject.join(guess()).await.unwrap_err();
+    assert_eq!((limited.code(), reason(&limited)), (Code::ResourceExhausted, "rate-limited"));
+}
