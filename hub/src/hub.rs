@@ -13,24 +13,27 @@ use starling_hub_core::steward::Request;
 use starling_model::Limits;
 use starling_proto::v1::FILE_DESCRIPTOR_SET;
 use starling_proto::v1::admin_service_server::AdminServiceServer;
+use starling_proto::v1::enrolment_service_server::EnrolmentServiceServer;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::accept::{self, AcceptLimits, AcceptParts};
 use crate::api::auth::AdminToken;
 use crate::api::{Admin, AdminParts, Problems};
-use crate::enrolment::Enrolment;
+use crate::enrolment::{Enrolment, EnrolmentParts};
 use crate::keyring::Keyring;
 use crate::metrics::Metrics;
 use crate::ports::{Clock, Entropy, Listener};
 use crate::session::Sessions;
-use crate::shard::{Shard, ShardParts, WholeHub};
+use crate::shutdown::Shutdown;
+use crate::shard::{self, Shard, ShardParts, WholeHub};
 use crate::source::{self, Directory, Scan};
 use crate::steward::{Audit, Hold, Steward, StewardHandle, StewardParts};
 use crate::store::{Store, keys};
 use crate::sync::{Sync, SyncParts};
-use crate::tasks::{TaskKind, Tasks};
-use crate::tls::Tls;
+use crate::tasks::{Deaths, Task, TaskDied, TaskError, Tasks};
+use crate::web::Readiness;
+use crate::tls::{self, Tls};
 use crate::view::FleetView;
 
 /// Scans that wait for the steward: a newer one takes the place of none, the reader waits.
@@ -38,6 +41,9 @@ const SCANS: usize = 1;
 
 /// The largest admin message, in bytes: what `starling apply` sends at once.
 const ADMIN_MESSAGE: usize = 16 * 1024 * 1024;
+
+/// What [`Readiness`] waits for until a hub answers.
+pub const READY: &str = "hub";
 
 /// How long agents may take to leave when the process stops.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -76,6 +82,10 @@ pub struct HubParts {
     pub entropy: Arc<dyn Entropy>,
     /// Where everything is counted.
     pub metrics: Metrics,
+    /// Told when the hub answers; made with [`READY`].
+    pub readiness: Readiness,
+    /// How long clusters' certificates last.
+    pub certificate_lifetime: Duration,
 }
 
 /// A running hub.
@@ -90,8 +100,8 @@ pub struct Hub {
     pub hold: Hold,
     sessions: Sessions,
     tasks: Tasks,
+    deaths: Deaths,
     serving: CancellationToken,
-    working: CancellationToken,
 }
 
 impl Hub {
@@ -128,11 +138,12 @@ impl Hub {
             entropy: Arc::clone(&parts.entropy),
             process: parts.name.clone(),
         });
-        let (working, serving) = (CancellationToken::new(), CancellationToken::new());
-        let tasks = Tasks::new();
-        tasks.spawn(TaskKind::View, view.run(working.clone()));
-        tasks.spawn(TaskKind::Steward, steward_task.run(working.clone()));
-        tasks.spawn(TaskKind::Planner, until(working.clone(), Arc::clone(&shard).run_planner()));
+        let serving = CancellationToken::new();
+        let (tasks, deaths) = Tasks::new();
+        let working = tasks.stopping();
+        tasks.spawn(Task::View, endless(view.run(working.clone())));
+        tasks.spawn(Task::Steward, endless(steward_task.run(working.clone())));
+        tasks.spawn(Task::Planner, until(working.clone(), Arc::clone(&shard).run_planner()));
         if start == Start::NewFleet {
             steward.submit("hub", Request::Begin).await?;
         }
@@ -142,7 +153,7 @@ impl Hub {
             Inputs::Scans(scans) => (None, scans),
             Inputs::Directory(directory) => {
                 let (sender, scans) = mpsc::channel(SCANS);
-                tasks.spawn(TaskKind::Source, source::follow(directory.clone(), sender, working.clone()));
+                tasks.spawn(Task::Source, endless(source::follow(directory.clone(), sender, working.clone())));
                 (Some(directory), scans)
             }
         };
@@ -152,18 +163,22 @@ impl Hub {
             hold: hold.clone(),
             directory: directory.clone(),
         });
-        tasks.spawn(TaskKind::Sync, until(working.clone(), sync.clone().run(scans)));
+        tasks.spawn(Task::Sync, until(working.clone(), sync.clone().run(scans)));
 
         let tls = Arc::new(Tls::new(&parts.keyring, Arc::clone(&parts.clock))?);
         tasks.spawn(
-            TaskKind::Renewal,
-            until(working.clone(), crate::tls::renew(
-                Arc::clone(&tls),
-                Arc::clone(&parts.keyring),
-                (Arc::clone(&parts.clock), Arc::clone(&parts.entropy)),
-            )),
+            Task::CertificateRenewal,
+            until(
+                working.clone(),
+                tls::renew(
+                    Arc::clone(&tls),
+                    Arc::clone(&parts.keyring),
+                    Arc::clone(&parts.clock),
+                    Arc::clone(&parts.entropy),
+                ),
+            ),
         );
-        crate::metrics::register_shard(&parts.metrics, &shard);
+        shard::metrics::register(&parts.metrics, &shard);
         let admin = Admin::new(AdminParts {
             fleet: fleet.clone(),
             shard: Arc::clone(&shard),
@@ -180,12 +195,14 @@ impl Hub {
         let token = AdminToken::new(parts.keyring.admin_token());
         let admin = AdminServiceServer::new(admin).max_decoding_message_size(ADMIN_MESSAGE);
         let admin = tonic::service::interceptor::InterceptedService::new(admin, move |request| token.authenticate(request));
-        let enrolment = Enrolment::new(
-            Arc::clone(&parts.keyring),
-            steward.clone(),
-            (Arc::clone(&parts.clock), Arc::clone(&parts.entropy)),
-            parts.metrics.edge.clone(),
-        );
+        let enrolment = Enrolment::new(EnrolmentParts {
+            keyring: Arc::clone(&parts.keyring),
+            steward: Arc::new(steward.clone()),
+            lifetime: parts.certificate_lifetime,
+            metrics: parts.metrics.edge.clone(),
+            clock: Arc::clone(&parts.clock),
+            entropy: Arc::clone(&parts.entropy),
+        });
         let sessions = Sessions::new(Arc::clone(&shard), steward.clone());
         let (health, health_service) = tonic_health::server::health_reporter();
         health.set_service_status("", tonic_health::ServingStatus::Serving).await;
@@ -198,36 +215,38 @@ impl Hub {
             limits: parts.accept,
             metrics: parts.metrics.edge.clone(),
         });
-        tasks.spawn(TaskKind::Accept, accepting);
+        tasks.spawn(Task::Accept, endless(accepting));
         let server = accept::server(Arc::clone(&parts.clock))
             .add_service(sessions.clone().into_server())
-            .add_service(enrolment.into_server())
+            .add_service(EnrolmentServiceServer::new(enrolment))
             .add_service(admin)
             .add_service(health_service)
             .add_service(reflection)
             .serve_with_incoming_shutdown(connections, serving.clone().cancelled_owned());
-        tasks.spawn(TaskKind::Server, async move {
-            if let Err(error) = server.await {
-                tracing::error!(%error, "the server failed");
+        tasks.spawn(Task::Serve, server);
+        parts.readiness.ready(READY);
+        Ok(Self { steward, shard, fleet, hold, sessions, tasks, deaths, serving })
+    }
+
+    /// Waits until a task that the hub cannot be without has ended.
+    pub async fn died(&mut self) -> TaskDied {
+        self.deaths.next().await
+    }
+
+    /// Returns the end of the hub, in order: agents are told to leave, the port closes, decisions end.
+    #[must_use]
+    pub fn shutdown(self, within: Duration) -> Shutdown {
+        let Self { sessions, tasks, serving, .. } = self;
+        let drain = async move {
+            let late = sessions.drain(DRAIN).await;
+            if late > 0 {
+                tracing::warn!(late, "sessions did not end in time");
             }
-        });
-        Ok(Self { steward, shard, fleet, hold, sessions, tasks, serving, working })
-    }
-
-    /// Waits until a task that the hub cannot be without has ended, and names it.
-    pub async fn failed(&self) -> TaskKind {
-        self.tasks.failed().await
-    }
-
-    /// Stops in order: agents are told, the port closes, decisions end.
-    pub async fn stop(self) {
-        let late = self.sessions.drain(DRAIN).await;
-        if late > 0 {
-            tracing::warn!(late, "sessions did not end in time");
-        }
-        self.serving.cancel();
-        self.working.cancel();
-        self.tasks.stopped().await;
+        };
+        Shutdown::within(within)
+            .step("drain sessions", drain)
+            .step("close the port", async move { serving.cancel() })
+            .step("end the tasks", async move { tasks.stop().await })
     }
 }
 
@@ -236,7 +255,14 @@ fn at_start(keyring: &Keyring, fleet: &Fleet) -> Start {
     hold::at_start(keyring.mark().mark(), store)
 }
 
-/// Runs a task that ends by itself at most, until cancelled.
-async fn until<T>(cancelled: CancellationToken, task: impl Future<Output = T>) {
-    cancelled.run_until_cancelled_owned(task).await;
+/// Runs a task that ends when it notices that the hub stops.
+async fn endless(task: impl Future<Output = ()>) -> Result<(), TaskError> {
+    task.await;
+    Ok(())
+}
+
+/// Runs a task that is cut short when the hub stops.
+async fn until<T>(stopping: CancellationToken, task: impl Future<Output = T>) -> Result<(), TaskError> {
+    stopping.run_until_cancelled_owned(task).await;
+    Ok(())
 }

@@ -4,14 +4,22 @@
 
 pub mod accept;
 pub mod api;
+pub mod config;
+pub mod enrolment;
+pub mod hub;
 pub mod keyring;
 pub mod metrics;
 pub mod ports;
+pub mod serve;
 pub mod session;
 pub mod shard;
+pub mod shutdown;
 pub mod source;
 pub mod steward;
 pub mod store;
 pub mod sync;
+pub mod tasks;
+pub mod telemetry;
 pub mod tls;
 pub mod view;
+pub mod web;

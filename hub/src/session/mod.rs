@@ -65,8 +65,8 @@ struct Pending {
 impl Sessions {
     /// Makes the service; what sessions learn goes to the steward.
     #[must_use]
-    pub fn new(shard: Arc<Shard>, steward: Arc<dyn Reports>) -> Self {
-        Self { shard, steward, pending: Arc::default() }
+    pub fn new(shard: Arc<Shard>, steward: impl Reports) -> Self {
+        Self { shard, steward: Arc::new(steward), pending: Arc::default() }
     }
 
     /// Makes the service as a server takes it, with the limit on one message.

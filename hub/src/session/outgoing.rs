@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use prost::Message as _;
 use starling_model::session::{Desired, DesiredAction, DesiredEntry, Held, HubMessage, Lease};
-use starling_model::{Action, Digest, Entry, Fence, InstallKey, Uid};
+use starling_model::{Action, Digest, Entry, Era, Fence, InstallKey, Uid};
 use starling_proto::{fragment, v1};
 
 use crate::shard::{Assigned, OpenSession};
@@ -27,6 +27,8 @@ pub(super) struct Outgoing {
     /// The digest of the plan that the agent has whole once all that was sent has arrived.
     sent: Option<Digest>,
     sent_fence: Option<Fence>,
+    /// The era of the newest plan or position that has left whole.
+    arrived: Option<Era>,
     /// What Hello said that the inventory holds; until the first plan is sent, after which reports tell.
     held: Option<BTreeMap<(InstallKey, Uid), Digest>>,
 }
@@ -67,13 +69,14 @@ impl Outgoing {
     /// Takes the next message; what is urgent passes between the parts of what is large.
     pub(super) fn next(&mut self, session: &OpenSession) -> Option<v1::ConnectResponse> {
         if let Some(heartbeat) = self.lease.take() {
-            let lent = session.shard.lend();
+            let lent = session.shard.lend_in(self.arrived);
+            session.shard.counters.leases.add(usize::from(!lent.lease.is_zero()));
             return Some(HubMessage::Lease(Lease { heartbeat, lease: lent.lease, hold_reason: lent.reason }).into());
         }
         if let Some(reason) = self.resync.take() {
             return Some(HubMessage::Resync(reason.into()).into());
         }
-        if let Some(part) = self.parts.pop_front() {
+        if let Some(part) = self.next_part() {
             return Some(part);
         }
         if let Some(window) = self.drain.take() {
@@ -172,6 +175,14 @@ impl Outgoing {
         self.split_messages += 1;
         let piece = session.shard.parts.limits.batch_bytes as usize;
         self.parts = fragment::split(message, self.split_messages, piece).into();
-        self.parts.pop_front()
+        self.next_part()
+    }
+
+    fn next_part(&mut self) -> Option<v1::ConnectResponse> {
+        let part = self.parts.pop_front()?;
+        if self.parts.is_empty() {
+            self.arrived = self.sent_fence.map(|fence| fence.era).or(self.arrived);
+        }
+        Some(part)
     }
 }

@@ -1,5 +1,7 @@
 //! What sessions learn and only the writer of the store can settle.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use starling_hub_core::steward::{Refusal, Request};
 
@@ -19,5 +21,12 @@ pub trait Reports: Send + Sync + 'static {
 impl Reports for StewardHandle {
     async fn report(&self, actor: &str, request: Request) -> Result<(), Refusal> {
         self.submit(actor, request).await.map(drop)
+    }
+}
+
+#[async_trait]
+impl<T: Reports + ?Sized> Reports for Arc<T> {
+    async fn report(&self, actor: &str, request: Request) -> Result<(), Refusal> {
+        self.as_ref().report(actor, request).await
     }
 }

@@ -85,7 +85,12 @@ async fn run(
     outbox: &Outbox,
 ) -> End {
     let shard = &sessions.shard;
-    let lent = shard.lend();
+    // An agent that has seen nothing has nothing to act on either.
+    let lent = match hello.newest_fence {
+        None => shard.lend(),
+        Some(seen) => shard.lend_in(Some(seen.era)),
+    };
+    shard.counters.leases.add(usize::from(!lent.lease.is_zero()));
     let welcome = HubMessage::Welcome(Welcome {
         protocol: opened.protocol,
         hub: shard.parts.hub.clone(),

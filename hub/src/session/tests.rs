@@ -2,17 +2,21 @@
 
 mod support;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use starling_hub_core::enrolment::CredentialRefusal;
 use starling_hub_core::hold::HoldReason;
 use starling_hub_core::index::Filter;
+use starling_hub_core::session::standing::InstallStanding;
 use starling_hub_core::steward::Request;
+use starling_model::plan::Render;
 use starling_model::session::{
-    AgentMessage, BatchKind, Command, CommandResult, CommandVerb, Desired, Heartbeat, HubMessage, Receipt, Welcome,
+    AgentMessage, BatchKind, Command, CommandResult, CommandVerb, Desired, DesiredAction, DesiredEntry, Heartbeat,
+    Held, HubMessage, Receipt, Welcome,
 };
 use starling_model::{Health, Position, Uid, install};
-use support::{Agent, CLUSTER, Hub, batch, hello, status};
+use support::{Agent, CLUSTER, Hub, SECOND, applied, batch, hello, snapshot, status, status_of};
 
 fn receipt(desired: &Desired) -> AgentMessage {
     AgentMessage::Receipt(Receipt { fence: desired.fence, plan_digest: desired.plan_digest, refused: None })
@@ -90,11 +94,11 @@ async fn a_position_alone_waits_for_the_next_heartbeat() {
     let hub = Hub::start();
     let (mut agent, _, first) = begin(&hub, 1).await;
     agent.say(receipt(&first)).await;
-    hub.move_to(Position(9)).await;
+    hub.move_to(Position(99)).await;
     agent.say(AgentMessage::Heartbeat(Heartbeat { sequence: 1, dropped: 0 })).await;
     assert!(matches!(agent.hear().await, HubMessage::Lease(_)));
     let HubMessage::Desired(desired) = agent.hear().await else { panic!("the position follows") };
-    assert!(desired.unchanged && desired.fence.position == Position(9));
+    assert!(desired.unchanged && desired.fence.position == Position(99));
 }
 
 #[tokio::test]
@@ -118,7 +122,7 @@ async fn the_incumbent_stays_while_it_responds() {
 async fn revocation_ends_a_live_session_at_once() {
     let hub = Hub::start();
     let (mut agent, ..) = begin(&hub, 1).await;
-    hub.revoke().await;
+    hub.revoke();
     let status = agent.end().await;
     assert_eq!(status.message(), CredentialRefusal::ClusterRevoked.to_string());
     hub.until(|hub| !hub.standing().0).await;
@@ -160,6 +164,96 @@ async fn a_genuine_fence_beyond_the_store_holds_the_fleet() {
     assert_eq!(hub.shard.newest_shown_fence(), Some(hub.fence(Position(1000))));
 }
 
+/// Hears the next plan that is not only a position.
+async fn next_plan(agent: &mut Agent) -> Box<Desired> {
+    loop {
+        match agent.hear().await {
+            HubMessage::Desired(desired) if !desired.unchanged => return desired,
+            _ => {}
+        }
+    }
+}
+
+fn render_of(entry: &DesiredEntry) -> Arc<Render> {
+    let DesiredAction::Render(render) = &entry.action else { panic!("a render is sent whole: {entry:?}") };
+    Arc::clone(render)
+}
+
+#[tokio::test]
+async fn a_change_is_sent_at_once_and_only_what_is_not_held() {
+    let hub = Hub::start();
+    let (mut agent, ..) = begin(&hub, 1).await;
+    hub.assign("1.0.0");
+    let desired = next_plan(&mut agent).await;
+    let entry = desired.entries[0].clone();
+    let render = render_of(&entry);
+    agent.say(receipt(&desired)).await;
+    let mut objects: Vec<_> = render.objects.iter().map(|object| status_of(object.key(), &entry)).collect();
+    objects.sort_by(|one, other| one.key.cmp(&other.key));
+    agent.say(snapshot(1, objects, vec![applied(&entry, render.digest)])).await;
+    hub.until(|hub| hub.standing() == (true, true, true)).await;
+    let installs = hub.shard.installs(&CLUSTER);
+    assert_eq!(installs[0].standing, Some(InstallStanding::Ready));
+    // Another addon's change finds this one held.
+    hub.write("second.yaml", SECOND);
+    let desired = next_plan(&mut agent).await;
+    assert_eq!(desired.entries.len(), 2);
+    assert_eq!(desired.entries[0].action, DesiredAction::HeldRender(render.digest));
+    render_of(&desired.entries[1]);
+    assert_eq!(hub.standing(), (true, false, false));
+    // The new version is another render.
+    hub.assign("2.0.0");
+    let desired = next_plan(&mut agent).await;
+    assert_ne!(render_of(&desired.entries[0]).digest, render.digest);
+    assert_eq!(hub.shard.installs(&CLUSTER)[0].standing, Some(InstallStanding::Waiting));
+}
+
+#[tokio::test]
+async fn a_reconnecting_agent_names_what_it_holds() {
+    let hub = Hub::start();
+    hub.assign("1.0.0");
+    let (mut agent, _, desired) = begin(&hub, 1).await;
+    let desired = if desired.entries.is_empty() { next_plan(&mut agent).await } else { desired };
+    let (entry, render) = (&desired.entries[0], render_of(&desired.entries[0]));
+    let mut again = hello(1);
+    again.held = vec![Held { install: entry.install.clone(), assignment: entry.assignment, render: render.digest }];
+    let mut second = hub.dial(CLUSTER).await;
+    second.say(AgentMessage::Hello(Box::new(again))).await;
+    let desired = next_plan(&mut second).await;
+    assert_eq!(desired.entries[0].action, DesiredAction::HeldRender(render.digest));
+}
+
+#[tokio::test]
+async fn a_plan_of_an_older_era_gets_no_lease() {
+    let hub = Hub::start();
+    let (mut agent, _, first) = begin(&hub, 1).await;
+    agent.say(receipt(&first)).await;
+    hub.recover();
+    agent.say(AgentMessage::Heartbeat(Heartbeat { sequence: 1, dropped: 0 })).await;
+    let mut arrived = false;
+    loop {
+        match agent.hear().await {
+            HubMessage::Desired(desired) => arrived |= desired.fence.era.number == first.fence.era.number + 1,
+            HubMessage::Lease(lease) if lease.lease.is_zero() => {
+                assert!(lease.hold_reason.is_some());
+                agent.say(AgentMessage::Heartbeat(Heartbeat { sequence: 2, dropped: 0 })).await;
+            }
+            HubMessage::Lease(_) => {
+                assert!(arrived, "the plan of the new era comes before a lease");
+                break;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    // An agent that comes back from the older era waits for the plan too.
+    let mut returning = hello(1);
+    returning.newest_fence = Some(first.fence);
+    let mut second = hub.dial(CLUSTER).await;
+    second.say(AgentMessage::Hello(Box::new(returning))).await;
+    let HubMessage::Welcome(welcome) = second.hear().await else { panic!("Welcome comes first") };
+    assert!(welcome.lease.is_zero() && welcome.hold_reason.is_some());
+}
+
 #[tokio::test]
 async fn a_command_comes_back_with_its_result() {
     let hub = Hub::start();
@@ -196,7 +290,7 @@ async fn one_cluster_under_two_names_is_served_once() {
     let (_agent, ..) = begin(&hub, 1).await;
     let mut second = hub.dial(starling_model::ClusterId([0xee; 16])).await;
     second.say(AgentMessage::Hello(Box::new(hello(2)))).await;
-    assert!(second.end().await.message().contains("default/edge"));
+    assert!(second.end().await.message().contains("dev/edge"));
 }
 
 #[tokio::test]

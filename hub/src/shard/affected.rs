@@ -64,3 +64,6 @@ where
     let gone = old().filter(|record| !after.contains(&Arc::as_ptr(record)));
     gone.chain(new().filter(|record| !before.contains(&Arc::as_ptr(record)))).collect()
 }
+
+#[cfg(test)]
+mod tests;

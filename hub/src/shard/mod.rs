@@ -10,7 +10,7 @@ mod commands;
 mod counters;
 mod index;
 mod mailbox;
-mod metrics;
+pub mod metrics;
 mod opening;
 mod planning;
 mod read;
@@ -24,7 +24,7 @@ use starling_hub_core::fleet::Fleet;
 use starling_hub_core::hold;
 use starling_hub_core::session::lease::{Lent, lend};
 use starling_model::limits::COMMAND_LEASE;
-use starling_model::{ClusterId, Fence, FleetKey, Limits, Millis};
+use starling_model::{ClusterId, Era, Fence, FleetKey, Limits, Millis};
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
@@ -131,6 +131,11 @@ impl Shard {
         Arc::clone(&self.parts.fleet.borrow())
     }
 
+    /// Returns the present era; `None` for an empty store.
+    pub(crate) fn era(&self) -> Option<Era> {
+        self.parts.fleet.borrow().era().map(|record| record.era)
+    }
+
     pub(crate) fn changed(&self) {
         self.changes.send_modify(|number| *number += 1);
     }
@@ -160,15 +165,24 @@ impl Shard {
         }
     }
 
-    /// Decides the command lease that a session is lent now.
+    /// Decides the command lease that a session is lent now, whose agent has seen a plan of `era`.
+    ///
+    /// An agent that knows only a plan of an older era must not act on it.
+    pub(crate) fn lend_in(&self, era: Option<Era>) -> Lent {
+        let lent = self.lend();
+        if lent.lease.is_zero() || era == self.era() {
+            return lent;
+        }
+        Lent { lease: Duration::ZERO, reason: Some("the plan of the present era is yet to come".into()) }
+    }
+
+    /// Decides the command lease of a session that has not seen any plan.
     pub(crate) fn lend(&self) -> Lent {
         let uptime = self.parts.clock.uptime();
         // A hub whose planner is stuck must not let agents act on what it no longer follows.
         let planner = COMMAND_LEASE.saturating_sub(uptime.since(self.progress.refreshed()));
         let remaining = self.parts.lease.remaining(uptime).min(planner);
-        let lent = lend(remaining, self.hold_reason().as_deref());
-        self.counters.leases.add(usize::from(!lent.lease.is_zero()));
-        lent
+        lend(remaining, self.hold_reason().as_deref())
     }
 
     /// Returns why nothing moves, for people.
@@ -188,6 +202,7 @@ impl Shard {
         }
         drop(newest);
         let fleet = self.fleet();
+        // Without an era the fleet is new, or holds already.
         let Some(record) = fleet.era() else { return };
         if let Some(reason) = hold::at_fence(record.era, fleet.position(), shown) {
             self.parts.hold.engage(reason);

@@ -196,7 +196,7 @@ impl OpenSession {
 
     /// Notes that the index shows the agent's whole picture, in the present era.
     pub(crate) fn note_complete(&self) {
-        let era = self.shard.fleet().era().map(|record| record.era);
+        let era = self.shard.era();
         let mut state = self.cluster.state();
         if !state.complete || state.heard_in != era {
             state.complete = true;

@@ -11,7 +11,6 @@ use starling_hub_core::enrolment::{Admission, admit};
 use starling_hub_core::fleet::Fleet;
 use starling_hub_core::planner;
 use starling_model::{Digest, Fence, Millis, Plan};
-use tokio_util::sync::CancellationToken;
 
 use super::Shard;
 use super::affected::{Affected, affected};
@@ -56,8 +55,8 @@ impl Progress {
 }
 
 impl Shard {
-    /// Plans whatever each position can have changed, until cancelled.
-    pub async fn run_planner(self: Arc<Self>, cancelled: CancellationToken) {
+    /// Plans whatever each position can have changed, until it is dropped.
+    pub async fn run_planner(self: Arc<Self>) {
         let mut fleets = self.parts.fleet.clone();
         let mut holds = self.parts.hold.subscribe();
         let mut planned: Option<Arc<Fleet>> = None;
@@ -68,7 +67,6 @@ impl Shard {
             loop {
                 tokio::select! {
                     biased;
-                    () = cancelled.cancelled() => return,
                     changed = fleets.changed() => {
                         if changed.is_err() {
                             return;
@@ -139,14 +137,15 @@ impl Shard {
     }
 
     /// Returns a cluster's newest plan, with the fence of the newest position at which it is known to be right; `None`
-    /// before it was planned, and while the store has no era.
+    /// before it was planned in the present era.
     pub(crate) fn current(&self, cluster: &Cluster) -> Option<(Fence, Arc<Assigned>)> {
         // Read first: a plan that is read later is at least as new as what was verified.
         let verified = self.progress.verified();
         let assigned = cluster.state().assigned.clone()?;
         let newer = |verified: &Fence| assigned.fence.is_none_or(|fence| verified.is_at_least(&fence));
         let fence = verified.filter(newer).or(assigned.fence)?;
-        Some((fence, assigned))
+        // A plan of an older era would carry tombstones and approvals that wait for approval again.
+        (Some(fence.era) == self.era()).then_some((fence, assigned))
     }
 
     fn plan_into(&self, cluster: &Cluster, state: &mut State, fleet: &Fleet, shared: &mut Shared) {

@@ -198,7 +198,7 @@ impl Shard {
     /// Returns the installs that a cluster holds, each with its assignment; `None` if it was not heard in this era.
     #[must_use]
     pub fn heard(&self, id: &ClusterId) -> Option<BTreeSet<(InstallKey, Uid)>> {
-        let era = self.fleet().era().map(|record| record.era)?;
+        let era = self.era()?;
         let cluster = self.cluster(id)?;
         if cluster.state().heard_in != Some(era) {
             return None;

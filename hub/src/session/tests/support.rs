@@ -9,19 +9,19 @@ use async_trait::async_trait;
 use hyper_util::rt::TokioIo;
 use starling_hub_core::change::Change;
 use starling_hub_core::fleet::Fleet;
-use starling_hub_core::records::{ClusterRecord, ClusterStage, EraRecord, InputRecord};
-use starling_hub_core::resources::{ClusterSpec, ManagedCluster, Metadata, Resource};
-use starling_hub_core::steward::{Refusal, Request};
-use starling_model::session::{AgentMessage, BatchKind, Hello, HubMessage, StatusBatch};
+use starling_hub_core::records::{ClusterRecord, ClusterStage};
+use starling_hub_core::resources::Resource;
+use starling_hub_core::steward::{Context, Entropy, Recover, Refusal, Request, SourceFile, SyncInputs, decide};
+use starling_model::session::{AgentMessage, BatchKind, DesiredEntry, Hello, HubMessage, StatusBatch};
 use starling_model::{
-    ClusterId, Digest, Era, Facts, Fence, FleetKey, Health, Limits, Millis, ObjectKey, ObjectStatus, Position,
-    ResourceName, Uid,
+    ClusterId, Digest, Facts, Fence, FleetKey, Health, InstallReport, InstallState, Limits, Millis, ObjectKey,
+    ObjectStatus, Position, ResourceName, Uid,
 };
 use starling_proto::v1;
 use starling_proto::v1::session_service_client::SessionServiceClient;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
-use tokio_util::sync::CancellationToken;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Endpoint, Server};
 use tonic::{Status, Streaming};
@@ -34,14 +34,46 @@ use crate::tls::{CertifiedCluster, PeerIdentity};
 
 pub(super) const CLUSTER: ClusterId = ClusterId([7; 16]);
 const KEY: Digest = Digest([8; 32]);
-const ERA: Era = Era { number: 1, id: Uid([1; 16]) };
+
+/// What every test begins with.
+const BASE: &str = "
+apiVersion: starling.dev/v1alpha1
+kind: Workspace
+metadata: {name: dev}
+spec: {}
+---
+apiVersion: starling.dev/v1alpha1
+kind: ManagedCluster
+metadata: {name: edge, namespace: dev}
+spec: {id: 07070707-0707-0707-0707-070707070707}
+---
+apiVersion: starling.dev/v1alpha1
+kind: Addon
+metadata: {name: podinfo, namespace: starling-platform}
+spec:
+  versions:
+  - {version: 1.0.0, source: {helmRepository: {url: 'https://charts.example', chart: podinfo}}}
+  - {version: 2.0.0, source: {helmRepository: {url: 'https://charts.example', chart: podinfo}}}
+";
+
+/// Another assignment of the same addon.
+pub(super) const SECOND: &str = "
+apiVersion: starling.dev/v1alpha1
+kind: AddonAssignment
+metadata: {name: second, namespace: dev}
+spec: {addon: {name: podinfo}, version: 1.0.0, clusterSelector: {}}
+";
 
 /// A clock that moves when it is told to.
 #[derive(Debug)]
 pub(super) struct ManualClock(AtomicU64);
 
+/// Bytes that differ each time.
 #[derive(Default)]
-struct Reported(Mutex<Vec<Request>>);
+struct Counter(u8);
+
+#[derive(Clone, Default)]
+struct Reported(Arc<Mutex<Vec<Request>>>);
 
 pub(super) struct Hub {
     pub(super) shard: Arc<Shard>,
@@ -49,8 +81,10 @@ pub(super) struct Hub {
     pub(super) hold: Hold,
     pub(super) clock: Arc<ManualClock>,
     fleet: watch::Sender<Arc<Fleet>>,
-    reported: Arc<Reported>,
-    planner: CancellationToken,
+    files: Mutex<BTreeMap<String, SourceFile>>,
+    entropy: Mutex<Counter>,
+    reported: Reported,
+    planner: Option<JoinHandle<()>>,
 }
 
 pub(super) struct Agent {
@@ -82,11 +116,18 @@ impl Reports for Reported {
     }
 }
 
+impl Entropy for Counter {
+    fn fill(&mut self, bytes: &mut [u8]) {
+        self.0 += 1;
+        bytes.fill(self.0);
+    }
+}
+
 impl Hub {
     pub(super) fn start() -> Self {
         let clock = Arc::new(ManualClock(AtomicU64::new(1_000_000)));
         let hold = Hold::new(None);
-        let (fleet, followed) = watch::channel(Arc::new(first_fleet()));
+        let (fleet, followed) = watch::channel(Arc::new(Fleet::new("test")));
         let shard = Shard::new(ShardParts {
             fleet: followed,
             fleet_key: key(),
@@ -96,11 +137,58 @@ impl Hub {
             limits: Limits::DEFAULT,
             hub: "hub".into(),
         });
-        let planner = CancellationToken::new();
-        tokio::spawn(Arc::clone(&shard).run_planner(planner.clone()));
-        let reported = Arc::new(Reported::default());
-        let sessions = Sessions::new(Arc::clone(&shard), Arc::clone(&reported) as Arc<dyn Reports>);
-        Self { shard, sessions, hold, clock, fleet, reported, planner }
+        let reported = Reported::default();
+        let sessions = Sessions::new(Arc::clone(&shard), reported.clone());
+        let (files, entropy) = (Mutex::default(), Mutex::default());
+        let mut hub = Self { shard, sessions, hold, clock, fleet, files, entropy, reported, planner: None };
+        hub.ask(&Request::Begin);
+        hub.write("base.yaml", BASE);
+        hub.change(&Change::PutCluster(identity()));
+        hub.planner = Some(tokio::spawn(Arc::clone(&hub.shard).run_planner()));
+        hub
+    }
+
+    /// Writes a file of documents and lets the steward copy the directory.
+    pub(super) fn write(&self, file: &str, documents: &str) {
+        let parse = |text: &str| serde_saphyr::from_str::<Resource>(text).unwrap();
+        let documents = documents.split("\n---\n").map(|text| (1, parse(text))).collect();
+        let mut files = self.files.lock().unwrap();
+        files.insert(file.to_owned(), SourceFile { documents, unreadable: false });
+        self.ask(&Request::SyncInputs(SyncInputs { files: files.clone() }));
+    }
+
+    /// Assigns a version of podinfo to every cluster.
+    pub(super) fn assign(&self, version: &str) {
+        let spec = format!("{{addon: {{name: podinfo}}, version: {version}, clusterSelector: {{}}}}");
+        let head =
+            "apiVersion: starling.dev/v1alpha1\nkind: AddonAssignment\nmetadata: {name: podinfo, namespace: dev}";
+        self.write("podinfo.yaml", &format!("{head}\nspec: {spec}"));
+    }
+
+    /// Begins a new era, as after a loss of the store; the hold stays.
+    pub(super) fn recover(&self) {
+        self.ask(&Request::Recover(Recover { fleet: "test".into(), mark: None, shown: None }));
+    }
+
+    fn ask(&self, request: &Request) {
+        let mut fleet = Fleet::clone(&self.fleet.borrow());
+        let mut context = Context {
+            now: self.clock.now(),
+            actor: "tester".into(),
+            position: Position(fleet.position().0 + 1),
+            entropy: &mut *self.entropy.lock().unwrap(),
+            heard: self.shard.as_ref(),
+        };
+        let decision = decide(&fleet, request, &mut context).unwrap();
+        decision.changes.iter().for_each(|change| fleet.apply(change));
+        fleet.set_position(decision.position);
+        self.fleet.send_replace(Arc::new(fleet));
+    }
+
+    fn change(&self, change: &Change) {
+        let mut fleet = Fleet::clone(&self.fleet.borrow());
+        fleet.apply(change);
+        self.fleet.send_replace(Arc::new(fleet));
     }
 
     /// Opens a stream as a cluster whose certificate is valid.
@@ -153,35 +241,30 @@ impl Hub {
     }
 
     pub(super) fn fence(&self, position: Position) -> Fence {
-        key().fence(ERA, position)
+        key().fence(self.fleet.borrow().era().unwrap().era, position)
     }
 
     pub(super) fn forged_fence(&self, position: Position) -> Fence {
-        FleetKey::new([9; 32]).fence(ERA, position)
+        FleetKey::new([9; 32]).fence(self.fence(position).era, position)
     }
 
     /// Publishes a position that changes nothing, and waits until it was planned.
     pub(super) async fn move_to(&self, position: Position) {
         let changes = *self.shard.changes().borrow();
-        self.publish(position, None);
+        let mut fleet = Fleet::clone(&self.fleet.borrow());
+        fleet.set_position(position);
+        self.fleet.send_replace(Arc::new(fleet));
         self.until(|hub| *hub.shard.changes().borrow() > changes).await;
     }
 
-    pub(super) async fn revoke(&self) {
-        self.publish(Position(20), Some(Change::PutInput(cluster_input(true))));
-    }
-
-    fn publish(&self, position: Position, change: Option<Change>) {
-        let mut fleet = Fleet::clone(&self.fleet.borrow());
-        change.iter().for_each(|change| fleet.apply(change));
-        fleet.set_position(position);
-        self.fleet.send_replace(Arc::new(fleet));
+    pub(super) fn revoke(&self) {
+        self.write("base.yaml", &BASE.replace("spec: {id:", "spec: {revoked: true, id:"));
     }
 }
 
 impl Drop for Hub {
     fn drop(&mut self) {
-        self.planner.cancel();
+        self.planner.iter().for_each(JoinHandle::abort);
     }
 }
 
@@ -236,8 +319,21 @@ pub(super) fn status(name: &str, health: Health) -> ObjectStatus {
     }
 }
 
+/// The status of an object that an entry brought.
+pub(super) fn status_of(key: &ObjectKey, entry: &DesiredEntry) -> ObjectStatus {
+    ObjectStatus { key: key.clone(), assignment: Some(entry.assignment), ..status("", Health::Ready) }
+}
+
 pub(super) fn batch(sequence: u64, kind: BatchKind, objects: Vec<ObjectStatus>) -> AgentMessage {
-    AgentMessage::Status(StatusBatch {
+    AgentMessage::Status(status_batch(sequence, kind, objects))
+}
+
+pub(super) fn snapshot(sequence: u64, objects: Vec<ObjectStatus>, installs: Vec<InstallReport>) -> AgentMessage {
+    AgentMessage::Status(StatusBatch { installs, ..status_batch(sequence, BatchKind::SnapshotWhole, objects) })
+}
+
+fn status_batch(sequence: u64, kind: BatchKind, objects: Vec<ObjectStatus>) -> StatusBatch {
+    StatusBatch {
         sequence,
         kind,
         objects,
@@ -246,45 +342,37 @@ pub(super) fn batch(sequence: u64, kind: BatchKind, objects: Vec<ObjectStatus>) 
         removed_installs: vec![],
         untracked: 0,
         facts: None,
-    })
+    }
 }
 
 fn key() -> FleetKey {
     FleetKey::new([3; 32])
 }
 
-fn cluster_input(revoked: bool) -> InputRecord {
-    let metadata = Metadata {
-        name: "edge".into(),
-        namespace: "default".into(),
-        labels: BTreeMap::new(),
-        annotations: BTreeMap::new(),
-    };
-    let spec = ClusterSpec { id: Some(CLUSTER), revoked, ..ClusterSpec::default() };
-    InputRecord {
-        uid: Uid([2; 16]),
-        resource: Resource::ManagedCluster(ManagedCluster { metadata, spec }),
-        file: "clusters.yaml".into(),
-        missing: None,
-        digest: Digest::default(),
-        since: Millis(1),
-        judged: false,
-    }
-}
-
-fn first_fleet() -> Fleet {
-    let mut fleet = Fleet::new("test");
-    fleet.apply(&Change::PutEra(EraRecord { era: ERA, began: Millis(1) }));
-    fleet.apply(&Change::PutInput(cluster_input(false)));
-    fleet.apply(&Change::PutCluster(ClusterRecord {
+fn identity() -> ClusterRecord {
+    ClusterRecord {
         id: CLUSTER,
-        name: Some(ResourceName::new("default", "edge")),
+        name: Some(ResourceName::new("dev", "edge")),
         keys: vec![KEY],
         revoked_keys: Default::default(),
         fingerprint: "kube-system".into(),
         joined: Millis(1),
         stage: ClusterStage::Attached,
-    }));
-    fleet.set_position(Position(5));
-    fleet
+    }
+}
+
+/// An agent's word about an install of the plan: all of it is written, under this render.
+pub(super) fn applied(entry: &DesiredEntry, render: Digest) -> InstallReport {
+    InstallReport {
+        install: entry.install.clone(),
+        assignment: entry.assignment,
+        assignment_name: entry.assignment_name.clone(),
+        render,
+        revision: entry.revision,
+        recorded: (1, Position(1)),
+        state: InstallState::Applied,
+        message: String::new(),
+        drift_repairs: 0,
+        last_drift: String::new(),
+    }
 }

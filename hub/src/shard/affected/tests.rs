@@ -1,0 +1,79 @@
+use std::collections::BTreeMap;
+
+use starling_hub_core::change::Change;
+use starling_hub_core::records::{ClusterRecord, ClusterStage};
+use starling_hub_core::steward::{Context, Entropy, Heard, Request, SourceFile, SyncInputs, decide};
+use starling_model::{InstallKey, Millis, Position, Uid};
+
+use super::*;
+
+struct Counter(u8);
+
+impl Entropy for Counter {
+    fn fill(&mut self, bytes: &mut [u8]) {
+        self.0 += 1;
+        bytes.fill(self.0);
+    }
+}
+
+struct Nobody;
+
+impl Heard for Nobody {
+    fn installs(&self, _cluster: &ClusterId) -> Option<BTreeSet<(InstallKey, Uid)>> {
+        None
+    }
+}
+
+/// Copies these documents into a fleet.
+fn sync(fleet: &Fleet, entropy: &mut Counter, documents: &[&str]) -> Fleet {
+    let documents = documents.iter().map(|text| (1, serde_saphyr::from_str(text).unwrap())).collect();
+    let files = BTreeMap::from([("all.yaml".to_owned(), SourceFile { documents, unreadable: false })]);
+    ask(fleet, entropy, &Request::SyncInputs(SyncInputs { files }))
+}
+
+fn ask(fleet: &Fleet, entropy: &mut Counter, request: &Request) -> Fleet {
+    let position = Position(fleet.position().0 + 1);
+    let mut context = Context { now: Millis(1), actor: "tester".into(), position, entropy, heard: &Nobody };
+    let decision = decide(fleet, request, &mut context).unwrap();
+    let mut fleet = fleet.clone();
+    decision.changes.iter().for_each(|change| fleet.apply(change));
+    fleet.set_position(decision.position);
+    fleet
+}
+
+const WORKSPACE: &str = "{apiVersion: starling.dev/v1alpha1, kind: Workspace, metadata: {name: dev}, spec: {}}";
+
+fn cluster(name: &str, spec: &str) -> String {
+    let metadata = format!("{{name: {name}, namespace: dev}}");
+    format!("{{apiVersion: starling.dev/v1alpha1, kind: ManagedCluster, metadata: {metadata}, spec: {spec}}}")
+}
+
+#[test]
+fn only_what_a_plan_is_made_of_affects_it() {
+    let mut entropy = Counter(0);
+    let empty = ask(&Fleet::new("test"), &mut entropy, &Request::Begin);
+    let (one, two) = (cluster("one", "{}"), cluster("two", "{}"));
+    let base = sync(&empty, &mut entropy, &[WORKSPACE, &one, &two]);
+    let id = |name| base.cluster_named("dev", name).unwrap().id;
+    assert_eq!(affected(&empty, &base), Affected::All);
+
+    let mut moved = base.clone();
+    moved.set_position(Position(99));
+    assert_eq!(affected(&base, &moved), Affected::Some(BTreeSet::new()));
+
+    let paused = cluster("one", "{paused: true}");
+    let changed = sync(&base, &mut entropy, &[WORKSPACE, &paused, &two]);
+    assert_eq!(affected(&base, &changed), Affected::Some(BTreeSet::from([id("one")])));
+
+    let mut joined = base.clone();
+    joined.apply(&Change::PutCluster(ClusterRecord {
+        id: id("two"),
+        name: None,
+        keys: Vec::new(),
+        revoked_keys: BTreeSet::new(),
+        fingerprint: String::new(),
+        joined: Millis(1),
+        stage: ClusterStage::Attached,
+    }));
+    assert_eq!(affected(&base, &joined), Affected::Some(BTreeSet::from([id("two")])));
+}
