@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
@@ -36,7 +37,9 @@ pub(crate) fn release_programs() -> Result<PathBuf> {
     for package in packages {
         build.args(["--package", package]);
     }
+    let started = Instant::now();
     run("build the programs", &mut build)?;
+    eprintln!("built in {:.0} s", started.elapsed().as_secs_f64());
     Ok(target_folder().join("release"))
 }
 

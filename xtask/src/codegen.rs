@@ -6,5 +6,8 @@ use crate::build;
 
 /// Rewrites `proto/src/gen` from the protos.
 pub(crate) fn run() -> Result<()> {
-    build::run("generate the protos' code", build::cargo().args(["test", "--package", "starling-proto"]).env("BLESS", "1"))
+    build::run(
+        "generate the protos' code",
+        build::cargo().args(["test", "--package", "starling-proto"]).env("BLESS", "1"),
+    )
 }

@@ -60,7 +60,8 @@ pub(crate) fn run(arguments: &DemoArguments) -> Result<()> {
         .prefix("demo-")
         .tempdir_in(build::target_folder())
         .context("make a folder for the demo under target/")?;
-    let sources = if arguments.real > 0 { Sources::serve(&folder.path().join("sources"))? } else { Sources::simulated() };
+    let sources =
+        if arguments.real > 0 { Sources::serve(&folder.path().join("sources"))? } else { Sources::simulated() };
     let options = HubOptions::below(folder.path(), "demo");
     sources.write_fleet(&options.directory)?;
     let started = Instant::now();

@@ -1,0 +1,89 @@
+//! `cargo xtask bench`: what a hub costs and how quick it is, and what an agent costs on a real cluster.
+//!
+//! Owns starting what is measured. The simulated fleet and the bare floor are measured by `starling-loadtest bench`; the
+//! agent on a real cluster here. No time is asserted: figures are printed with their spread, and as ratios in one run.
+
+mod real;
+mod watcher;
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, ValueEnum};
+use serde_json::Value;
+use starling_harness::{Hub, HubOptions, StarlingPrograms};
+
+use crate::build;
+
+/// How long programs may take to stop when asked.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What the measurement takes.
+#[derive(Debug, Args)]
+pub(crate) struct BenchArguments {
+    /// How many clusters to simulate.
+    #[arg(long, default_value_t = 1000)]
+    clusters: u32,
+    /// Leaves the real cluster out.
+    #[arg(long)]
+    simulated_only: bool,
+    /// Prints one line of figures on standard output besides the tables on standard error.
+    #[arg(short, long)]
+    output: Option<Output>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Output {
+    /// One JSON object on one line.
+    Json,
+}
+
+/// Measures and prints.
+pub(crate) fn run(arguments: &BenchArguments) -> Result<()> {
+    let programs = StarlingPrograms::in_folder(&build::release_programs()?);
+    let folder = tempfile::Builder::new()
+        .prefix("bench-")
+        .tempdir_in(build::target_folder())
+        .context("make a folder for the measurement under target/")?;
+    let simulated = simulated(&programs, &folder.path().join("simulated"), arguments.clusters)?;
+    let mut line = serde_json::Map::from_iter([("simulated".to_owned(), simulated)]);
+    if !arguments.simulated_only {
+        let real = real::measure(&programs, &folder.path().join("real"))?;
+        eprint!("{real}");
+        line.insert("real".to_owned(), serde_json::to_value(&real).context("write the figures")?);
+    }
+    match arguments.output {
+        Some(Output::Json) => println!("{}", Value::Object(line)),
+        None => {}
+    }
+    Ok(())
+}
+
+/// Measures a hub of its own with simulated clusters; the table is the program's.
+fn simulated(programs: &StarlingPrograms, folder: &Path, clusters: u32) -> Result<Value> {
+    let hub = start_hub(programs, folder)?;
+    let process = hub.process().id().context("the hub ended")?;
+    let mut bench = Command::new(programs.path("starling-loadtest"));
+    bench
+        .args(["bench", "-o", "json", "--clusters", &clusters.to_string(), "--hub-pid", &process.to_string()])
+        .arg("--config")
+        .arg(hub.context_file())
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit());
+    let output = bench.output().context("run starling-loadtest")?;
+    if !output.status.success() {
+        bail!("starling-loadtest bench ended with {}\n{}", output.status, hub.process().log_tail());
+    }
+    hub.stop(PATIENCE)?;
+    serde_json::from_slice(&output.stdout).context("read the figures of starling-loadtest")
+}
+
+/// Starts a hub over an empty directory.
+fn start_hub(programs: &StarlingPrograms, folder: &Path) -> Result<Hub> {
+    let options = HubOptions::below(folder, "bench");
+    fs::create_dir_all(&options.directory).context("make the fleet's directory")?;
+    Hub::start(programs, &options)
+}
