@@ -32,6 +32,8 @@ fn generate(root: &Path, out: &Path) {
     fs::write(out.join("starling.v1.binpb"), descriptors.encode_to_vec()).expect("write the descriptors");
     tonic_prost_build::configure()
         .out_dir(out)
+        // Channels are made by the shells, and the constructor would clash with the call of its name.
+        .build_transport(false)
         .btree_map(".")
         // Shared by all sessions that send the same render, and kept as the slice of the message that they came in.
         .bytes(".starling.v1.Render.objects")
