@@ -33,6 +33,8 @@ pub(super) async fn serve(
     let begun = begin(&sessions, &caller, &mut incoming).await;
     drop(pending);
     let end = match begun {
+        // It was let in while the process began to stop, and nobody else tells it.
+        Ok(_) if sessions.shard.tasks.is_closed() => End::Draining,
         Ok((opened, hello)) => Box::pin(run(&sessions, &caller, opened, hello, incoming, &outbox)).await,
         Err(end) => end,
     };
@@ -160,6 +162,11 @@ impl Task<'_> {
                         permit.send(Box::new(Ok(message)));
                     }
                 }
+                () = &mut deadline => match self.time_left() {
+                    Ok(left) => deadline.as_mut().reset(Instant::now() + left),
+                    Err(end) => return end,
+                },
+                () = wait_until(self.read_after), if !may_read => self.read_after = None,
                 message = incoming.message(), if may_read => {
                     let outcome = match message {
                         Ok(Some(message)) => self.receive(message),
@@ -169,11 +176,6 @@ impl Task<'_> {
                     if let Err(end) = outcome {
                         return end;
                     }
-                }
-                () = wait_until(self.read_after), if !may_read => self.read_after = None,
-                () = &mut deadline => match self.time_left() {
-                    Ok(left) => deadline.as_mut().reset(Instant::now() + left),
-                    Err(end) => return end,
                 }
             }
         }

@@ -13,6 +13,7 @@ mod mailbox;
 pub mod metrics;
 mod opening;
 mod planning;
+mod plans;
 mod read;
 mod wire;
 
@@ -40,6 +41,7 @@ pub use read::{ClusterView, InstallView, Overview};
 
 use index::IndexParts;
 use planning::Progress;
+use plans::Plans;
 use wire::WireRenders;
 
 /// What a shard works with.
@@ -87,6 +89,7 @@ pub struct Shard {
     /// Which cluster has the open session of a kube-system.
     fingerprints: Mutex<BTreeMap<String, ClusterId>>,
     progress: Progress,
+    plans: Plans,
     newest_shown: Mutex<Option<Fence>>,
     changes: watch::Sender<u64>,
 }
@@ -104,6 +107,7 @@ impl Shard {
             clusters: RwLock::default(),
             fingerprints: Mutex::default(),
             progress: Progress::default(),
+            plans: Plans::default(),
             newest_shown: Mutex::default(),
             changes: watch::Sender::new(0),
         })

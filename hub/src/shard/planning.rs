@@ -2,7 +2,6 @@
 //!
 //! Owns when a plan is computed and to whom a new one is told. Does not own what it says (the planner does).
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -10,11 +9,12 @@ use std::time::Duration;
 use starling_hub_core::enrolment::{Admission, admit};
 use starling_hub_core::fleet::Fleet;
 use starling_hub_core::planner;
-use starling_model::{Digest, Fence, Millis, Plan};
+use starling_model::{Fence, Millis};
 
 use super::Shard;
 use super::affected::{Affected, affected};
 use super::cluster::{Assigned, Cluster, State};
+use super::plans::is_same;
 use crate::session::End;
 
 /// How often a planner that has nothing to do says that it is not stuck.
@@ -31,9 +31,6 @@ pub(crate) struct Progress {
     /// Uptime when the planner last had applied all that it knew of.
     refreshed: AtomicU64,
 }
-
-/// Plans that are the same for many clusters, within one pass.
-type Shared = BTreeMap<Digest, Arc<Assigned>>;
 
 impl Progress {
     pub(crate) fn verified(&self) -> Option<Fence> {
@@ -92,10 +89,9 @@ impl Shard {
             Affected::All => self.clusters(),
             Affected::Some(ids) => ids.iter().filter_map(|id| self.cluster(id)).collect(),
         };
-        let mut shared = Shared::new();
         for chunk in clusters.chunks(CHUNK) {
             for cluster in chunk {
-                self.replan_at(cluster, fleet, &mut shared);
+                self.replan_at(cluster, fleet);
             }
             tokio::task::yield_now().await;
         }
@@ -104,7 +100,7 @@ impl Shard {
         tracing::debug!(position = %fleet.position(), clusters = clusters.len(), "plans are up to date");
     }
 
-    fn replan_at(&self, cluster: &Cluster, fleet: &Fleet, shared: &mut Shared) {
+    fn replan_at(&self, cluster: &Cluster, fleet: &Fleet) {
         let mut state = cluster.state();
         if state.session.is_none() && fleet.cluster(cluster.id).is_none() {
             drop(state);
@@ -120,7 +116,7 @@ impl Shard {
         }
         // A session that opened in the meantime was planned from this fleet or a newer one.
         if state.planned_at <= fleet.position() {
-            self.plan_into(cluster, &mut state, fleet, shared);
+            self.plan_into(cluster, &mut state, fleet);
         }
     }
 
@@ -128,7 +124,7 @@ impl Shard {
     pub(crate) fn replan(&self, cluster: &Cluster, state: &mut State) {
         // Read under the cluster's lock, so that no older plan replaces a newer one.
         let fleet = self.fleet();
-        self.plan_into(cluster, state, &fleet, &mut Shared::new());
+        self.plan_into(cluster, state, &fleet);
         // The same plan is right at this position too, which no pass has said for a cluster that it did not see.
         if let Some(assigned) = &state.assigned {
             let (plan, digest) = (Arc::clone(&assigned.plan), assigned.digest);
@@ -148,32 +144,21 @@ impl Shard {
         (Some(fence.era) == self.era()).then_some((fence, assigned))
     }
 
-    fn plan_into(&self, cluster: &Cluster, state: &mut State, fleet: &Fleet, shared: &mut Shared) {
+    fn plan_into(&self, cluster: &Cluster, state: &mut State, fleet: &Fleet) {
         let plan = planner::plan(fleet, cluster.id, &state.facts);
         self.counters.planned.add(1);
         state.planned_at = fleet.position();
         if state.assigned.as_ref().is_some_and(|assigned| is_same(&assigned.plan, &plan)) {
             return;
         }
-        let assigned = self.share(plan, fleet, shared);
+        let (plan, digest) = self.plans.share(plan);
+        let assigned = Arc::new(Assigned { plan, digest, fence: self.fence(fleet) });
         let is_other = state.assigned.as_ref().is_none_or(|old| old.digest != assigned.digest);
         state.assigned = Some(assigned);
         state.standing = None;
         if let Some(session) = state.session.as_ref().filter(|_| is_other) {
             session.desired();
         }
-    }
-
-    /// Returns the plan as it is sent, the same one for all clusters that have the same.
-    fn share(&self, plan: Plan, fleet: &Fleet, shared: &mut Shared) -> Arc<Assigned> {
-        let digest = plan.digest();
-        // Equal digests can still differ in reasons for people.
-        if let Some(same) = shared.get(&digest).filter(|same| is_same(&same.plan, &plan)) {
-            return Arc::clone(same);
-        }
-        let assigned = Arc::new(Assigned { plan: Arc::new(plan), digest, fence: self.fence(fleet) });
-        shared.insert(digest, Arc::clone(&assigned));
-        assigned
     }
 
     fn fence(&self, fleet: &Fleet) -> Option<Fence> {
@@ -189,12 +174,4 @@ impl Shard {
         }
         self.changed();
     }
-}
-
-/// Tells whether two plans say the same; their positions may differ.
-fn is_same(one: &Plan, other: &Plan) -> bool {
-    one.facts == other.facts
-        && one.entries == other.entries
-        && one.tombstones == other.tombstones
-        && one.detach == other.detach
 }

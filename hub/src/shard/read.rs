@@ -183,6 +183,9 @@ impl Shard {
         });
         let mut installs: Vec<InstallView> = planned.collect();
         installs.extend(reports.into_iter().map(|(install, report)| view(&install, None, Some(report))));
+        // An assignment that an older one keeps out has no place in the plan, and is shown all the same.
+        let kept_out = planner::collisions(&self.fleet(), *id);
+        installs.extend(kept_out.iter().map(|entry| view(&entry.install, Some(entry), None)));
         installs.sort_by(|one, other| one.install.cmp(&other.install));
         installs
     }
