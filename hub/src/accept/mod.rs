@@ -43,7 +43,7 @@ pub struct AcceptLimits {
     pub silent: usize,
     /// Handshakes that are computed at once.
     pub handshakes: usize,
-    /// From accepting a connection to the end of its handshake.
+    /// From accepting a connection to the end of its handshake, and from there to the beginning of HTTP/2.
     pub handshake_timeout: Duration,
     /// How long one handshake may keep others waiting.
     pub turn_timeout: Duration,
@@ -163,7 +163,8 @@ impl Gate {
         drop(turn);
         let identity = self.tls.identify(tls.get_ref().1.peer_certificates());
         let place = place.of(&identity).ok_or_else(too_many)?;
-        Ok(PeerStream::new(tls, Peer { address: address.into(), identity }, place))
+        let peer = Peer { address: address.into(), identity };
+        Ok(PeerStream::new(tls, peer, place, self.limits.handshake_timeout))
     }
 }
 
@@ -200,7 +201,9 @@ fn judge(error: &io::Error) -> ConnectionRefusal {
             AlertDescription::UnknownCA
             | AlertDescription::BadCertificate
             | AlertDescription::CertificateExpired
-            | AlertDescription::CertificateUnknown,
+            | AlertDescription::CertificateUnknown
+            // What a client says when another authority has the name of its own.
+            | AlertDescription::DecryptError,
         )) => ConnectionRefusal::HubNotTrusted,
         Some(_) => ConnectionRefusal::Protocol,
     }

@@ -15,9 +15,6 @@ use super::admission::OpenPlace;
 use crate::ports::Io;
 use crate::tls::PeerIdentity;
 
-/// How long a client may take to begin HTTP/2 after the handshake.
-const PREFACE_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// The length of HTTP/2's connection preface (RFC 9113, section 3.4).
 const PREFACE_BYTES: usize = 24;
 
@@ -53,8 +50,9 @@ impl Peer {
 }
 
 impl PeerStream {
-    pub(super) fn new(tls: TlsStream<Box<dyn Io>>, peer: Peer, place: OpenPlace) -> Self {
-        let preface = Preface { missing: PREFACE_BYTES, ends: Box::pin(sleep(PREFACE_TIMEOUT)) };
+    /// Wraps a connection on which HTTP/2 has to begin within a time.
+    pub(super) fn new(tls: TlsStream<Box<dyn Io>>, peer: Peer, place: OpenPlace, begins_within: Duration) -> Self {
+        let preface = Preface { missing: PREFACE_BYTES, ends: Box::pin(sleep(begins_within)) };
         Self { tls, peer, preface: Some(preface), _place: place }
     }
 

@@ -67,9 +67,9 @@ async fn within<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(20), future).await.expect("it happens in time")
 }
 
-/// Reads until the other end closes or refuses.
-async fn is_closed(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> bool {
-    within(async { !matches!(stream.read(&mut [0; 64]).await, Ok(read) if read > 0) }).await
+/// Waits until the other end closes, whatever it says before.
+async fn closes(stream: &mut (impl tokio::io::AsyncRead + Unpin)) {
+    within(async { while matches!(stream.read(&mut [0; 64]).await, Ok(read) if read > 0) {} }).await;
 }
 
 #[tokio::test]
@@ -97,7 +97,7 @@ async fn certificates_of_another_authority_are_refused_and_counted() {
     let foreign = other.agent(CLUSTER, HOUR);
     // In TLS 1.3 a client learns of it with its first read.
     if let Ok(mut stream) = port.dial(fleet.client(Some(&foreign))).await {
-        assert!(is_closed(&mut stream).await);
+        closes(&mut stream).await;
     }
     port.refused(ConnectionRefusal::ForeignCertificate).await;
     assert!(port.dial(other.client(None)).await.is_err(), "and this client does not trust the hub");
@@ -117,7 +117,8 @@ async fn garbage_silence_and_hang_ups_are_counted_and_others_served() {
     port.refused(ConnectionRefusal::NotTls).await;
     port.refused(ConnectionRefusal::Closed).await;
     port.refused(ConnectionRefusal::Timeout).await;
-    assert!(is_closed(&mut garbage).await && is_closed(&mut silent).await);
+    closes(&mut garbage).await;
+    closes(&mut silent).await;
 }
 
 #[tokio::test]
@@ -145,16 +146,34 @@ async fn connections_are_bounded_in_all_and_by_sort() {
         held.push((client, port.accepted().await));
     }
     let mut beyond = TcpStream::connect(port.address).await.unwrap();
-    assert!(is_closed(&mut beyond).await);
+    closes(&mut beyond).await;
     port.refused(ConnectionRefusal::TooMany).await;
 
     held.remove(3);
     for identity in [None, Some(&one)] {
         let mut stream = port.dial(fleet.client(identity)).await.unwrap();
-        assert!(is_closed(&mut stream).await, "its sort has as many as it may have");
+        closes(&mut stream).await;
     }
     let _client = port.dial(fleet.client(Some(&other))).await.unwrap();
     port.accepted().await;
+}
+
+#[tokio::test]
+async fn whoever_does_not_begin_http2_is_closed() {
+    let fleet = TestFleet::new();
+    let mut port = Port::open(&fleet, limits()).await;
+    let mut client = port.dial(fleet.client(None)).await.unwrap();
+    let mut server = port.accepted().await;
+    client.write_all(b"PRI").await.unwrap();
+    let error = within(async {
+        loop {
+            if let Err(error) = server.read(&mut [0; 64]).await {
+                break error;
+            }
+        }
+    })
+    .await;
+    assert_eq!(error.kind(), io::ErrorKind::TimedOut);
 }
 
 #[tokio::test]

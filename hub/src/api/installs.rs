@@ -17,6 +17,7 @@ impl Admin {
             let told = views.map(|view| tell_install(&known.name, view));
             installs.extend(told.filter(|told| asked.assignment.is_empty() || told.assignment == asked.assignment));
         }
+        installs.sort_by_cached_key(token);
         let total = installs.len() as u64;
         let (installs, next_page_token) = cut(installs, asked.page.as_ref(), token);
         Ok(v1::ListInstallsResponse { installs, next_page_token, total })
@@ -26,7 +27,7 @@ impl Admin {
 /// The place of an install in the answer's order: NUL sorts before whatever a name may hold.
 fn token(told: &v1::Install) -> String {
     let install = told.install.clone().unwrap_or_default();
-    format!("{}\0{}\0{}\0{}", told.workspace, told.cluster, install.namespace, install.name)
+    format!("{}\0{}\0{}\0{}\0{}", told.workspace, told.cluster, install.namespace, install.name, told.assignment)
 }
 
 fn tell_install(cluster: &ResourceName, view: InstallView) -> v1::Install {

@@ -1,14 +1,22 @@
 use std::sync::Mutex;
 
+use hyper_util::rt::TokioIo;
 use rcgen::{CertificateParams, KeyPair, SigningKey as _};
+use rustls_pki_types::ServerName;
 use starling_hub_core::enrolment::CredentialRefusal;
 use starling_model::{Digest, ResourceName};
+use starling_proto::v1::enrolment_service_client::EnrolmentServiceClient;
+use starling_proto::v1::enrolment_service_server::EnrolmentServiceServer;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 use tonic::Code;
+use tonic::transport::{Channel, Endpoint};
 
 use super::*;
-use crate::ports::OsEntropy;
+use crate::accept::{self, AcceptLimits, AcceptParts};
+use crate::ports::{OsEntropy, TcpListenerPort};
 use crate::tls::CertifiedCluster;
-use crate::tls::testing::{FLEET, TestFleet, TestIdentity};
+use crate::tls::testing::{FLEET, TestClock, TestFleet, TestIdentity};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const CLUSTER: ClusterId = ClusterId([7; 16]);
@@ -46,7 +54,7 @@ impl Subject {
             steward: Arc::<Scripted>::clone(&steward),
             lifetime: HOUR,
             metrics: metrics.clone(),
-            clock: Arc::<crate::tls::testing::TestClock>::clone(&fleet.clock),
+            clock: Arc::<TestClock>::clone(&fleet.clock),
             entropy: Arc::new(OsEntropy),
         });
         Self { fleet, steward, service, metrics }
@@ -187,4 +195,46 @@ async fn whoever_guesses_runs_out_of_attempts() {
     }
     let limited = subject.join(guess()).await.unwrap_err();
     assert_eq!((limited.code(), reason(&limited)), (Code::ResourceExhausted, "rate-limited"));
+}
+
+#[tokio::test]
+async fn over_the_wire_a_handshake_with_what_a_token_brought_renews_it() {
+    let subject = Subject::new();
+    let listener = TcpListenerPort::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let address = listener.socket_address();
+    let limits = AcceptLimits::for_connections(16);
+    let tls = Arc::clone(&subject.fleet.tls);
+    let parts = AcceptParts { listener: Arc::new(listener), tls, limits, metrics: subject.metrics.clone() };
+    let (accepting, connections) = accept::incoming(parts);
+    tokio::spawn(accepting);
+    let Subject { fleet, steward, service, .. } = subject;
+    let server = accept::server(Arc::<TestClock>::clone(&fleet.clock)).add_service(EnrolmentServiceServer::new(service));
+    tokio::spawn(server.serve_with_incoming(connections));
+
+    let (key, csr_der) = signing_request();
+    let mut client = EnrolmentServiceClient::new(dial(address, fleet.client(None)).await);
+    fleet.clock.pass(24 * HOUR);
+    let response = client.join(JoinRequest { csr_der, ..join_request() }).await.unwrap();
+    let date = response.metadata().get("date").unwrap().to_str().unwrap().to_owned();
+    assert!(date.ends_with(" GMT") && date.len() == 29, "{date}");
+    let joined = response.into_inner();
+
+    let certificate_pem = String::from_utf8(joined.certificate_pem).unwrap();
+    let identity = TestIdentity { key_pem: key.serialize_pem(), certificate_pem };
+    let mut client = EnrolmentServiceClient::new(dial(address, fleet.client(Some(&identity))).await);
+    let request = RenewRequest { csr_der: signing_request().1, ..RenewRequest::default() };
+    client.renew(request).await.unwrap();
+    let proven = certificate(identity.certificate_pem.as_bytes()).key;
+    let asked = std::mem::take(&mut *steward.asked.lock().unwrap());
+    assert!(matches!(&asked[..], [Request::Join(_), Request::Renew(renew)] if renew.proven_key == proven && !renew.expired));
+}
+
+async fn dial(address: std::net::SocketAddr, config: Arc<rustls::ClientConfig>) -> Channel {
+    let stream = TcpStream::connect(address).await.unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    let mut once = Some(TokioIo::new(TlsConnector::from(config).connect(name, stream).await.unwrap()));
+    let connector = tower::service_fn(move |_: http::Uri| {
+        std::future::ready(once.take().ok_or_else(|| std::io::Error::from(std::io::ErrorKind::NotConnected)))
+    });
+    Endpoint::from_static("http://hub").connect_with_connector(connector).await.unwrap()
 }

@@ -48,8 +48,10 @@ pub fn chunks(text: &str) -> Vec<Chunk<'_>> {
 /// # Errors
 /// What is wrong, with its place in the whole text.
 pub fn resource(chunk: &Chunk<'_>) -> Result<Resource, YamlError> {
-    let resource: Resource =
-        serde_saphyr::from_str(chunk.text).map_err(|error| located(&error, chunk.first_line as u64))?;
+    // An unquoted `y` or `on` among values is text, as in YAML 1.2, and not a truth.
+    let options = serde_saphyr::options! { strict_booleans: true };
+    let resource: Resource = serde_saphyr::from_str_with_options(chunk.text, options)
+        .map_err(|error| located(&error, chunk.first_line as u64))?;
     resource.check().map_err(|error| YamlError {
         line: chunk.first_line as u64 + 1,
         column: 1,
@@ -95,8 +97,17 @@ mod tests {
     fn an_error_names_its_line_in_the_whole_text() {
         let text = format!("{WORKSPACE}---\n{}", WORKSPACE.replace("spec: {}", "spec:\n  nameSpace: x"));
         let error = resource(&chunks(&text)[1]).expect_err("an unknown field");
-        assert_eq!(error.line, 11, "{error:?}");
+        assert_eq!(error.line, 12, "{error:?}");
         assert!(error.message.contains("nameSpace"), "{error:?}");
+    }
+
+    #[test]
+    fn a_bare_y_is_text() {
+        let text = WORKSPACE.replace("spec: {}", "spec:\n  description: y");
+        let Resource::Workspace(workspace) = resource(&chunks(&text)[0]).expect("a workspace") else {
+            panic!("not a workspace")
+        };
+        assert_eq!(workspace.spec.description, "y");
     }
 
     #[test]

@@ -77,8 +77,8 @@ impl AssignmentView {
                 "source missing; `starling delete assignment {} -w {}` would settle it",
                 self.name, self.namespace
             ),
-            (false, true) => format!("source missing; {}", self.problem),
-            (_, false) => self.problem.clone(),
+            (false, _) => self.problem.clone(),
+            (true, false) => String::new(),
         }
     }
 }

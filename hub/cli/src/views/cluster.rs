@@ -79,8 +79,8 @@ impl ClusterView {
     fn note(&self) -> String {
         match (self.problem.is_empty(), self.source_missing) {
             (true, true) => "source missing".to_owned(),
-            (false, true) => format!("source missing; {}", self.problem),
-            (_, false) => self.problem.clone(),
+            (false, _) => self.problem.clone(),
+            (true, false) => String::new(),
         }
     }
 

@@ -41,7 +41,7 @@ pub struct Connection {
 pub struct ClusterStanding {
     /// Session open, plan confirmed, first snapshot indexed.
     pub live: bool,
-    /// Live, and every install that the plan renders is ready.
+    /// Live, no install of the plan is blocked, and every install that it renders is ready.
     pub ready: bool,
     /// Installs of the plan.
     pub installs: u32,
@@ -100,7 +100,11 @@ pub fn sum_up(live: bool, installs: impl Iterator<Item = InstallStanding>) -> Cl
         sum.installs += 1;
         match standing {
             InstallStanding::Ready => sum.installs_ready += 1,
-            InstallStanding::Blocked => sum.blocked += 1,
+            // What cannot be rendered is not ready either: nobody should take the cluster for complete.
+            InstallStanding::Blocked => {
+                sum.blocked += 1;
+                sum.ready = false;
+            }
             InstallStanding::Kept => {}
             InstallStanding::Rejected
             | InstallStanding::Failing
@@ -184,10 +188,12 @@ mod tests {
     }
 
     #[test]
-    fn kept_and_blocked_installs_do_not_keep_a_cluster_from_being_ready() {
+    fn a_kept_install_does_not_keep_a_cluster_from_being_ready_and_a_blocked_one_does() {
         let kept = judge_install(&entry(Action::Keep(KeepReason::ClusterPaused)), None, &HealthCounts::default());
+        let sum = sum_up(true, [kept, InstallStanding::Ready].into_iter());
+        assert_eq!(sum, ClusterStanding { live: true, ready: true, installs: 2, installs_ready: 1, blocked: 0 });
         let sum = sum_up(true, [kept, InstallStanding::Blocked, InstallStanding::Ready].into_iter());
-        assert_eq!(sum, ClusterStanding { live: true, ready: true, installs: 3, installs_ready: 1, blocked: 1 });
+        assert_eq!(sum, ClusterStanding { live: true, ready: false, installs: 3, installs_ready: 1, blocked: 1 });
         assert!(
             !sum_up(false, std::iter::empty()).ready && !sum_up(true, [InstallStanding::Waiting].into_iter()).ready
         );
