@@ -208,7 +208,8 @@ async fn over_the_wire_a_handshake_with_what_a_token_brought_renews_it() {
     let (accepting, connections) = accept::incoming(parts);
     tokio::spawn(accepting);
     let Subject { fleet, steward, service, .. } = subject;
-    let server = accept::server(Arc::<TestClock>::clone(&fleet.clock)).add_service(EnrolmentServiceServer::new(service));
+    let server =
+        accept::server(Arc::<TestClock>::clone(&fleet.clock)).add_service(EnrolmentServiceServer::new(service));
     tokio::spawn(server.serve_with_incoming(connections));
 
     let (key, csr_der) = signing_request();
@@ -226,7 +227,9 @@ async fn over_the_wire_a_handshake_with_what_a_token_brought_renews_it() {
     client.renew(request).await.unwrap();
     let proven = certificate(identity.certificate_pem.as_bytes()).key;
     let asked = std::mem::take(&mut *steward.asked.lock().unwrap());
-    assert!(matches!(&asked[..], [Request::Join(_), Request::Renew(renew)] if renew.proven_key == proven && !renew.expired));
+    assert!(
+        matches!(&asked[..], [Request::Join(_), Request::Renew(renew)] if renew.proven_key == proven && !renew.expired)
+    );
 }
 
 async fn dial(address: std::net::SocketAddr, config: Arc<rustls::ClientConfig>) -> Channel {
