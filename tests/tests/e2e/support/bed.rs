@@ -1,0 +1,188 @@
+//! A bed: one hub, one real cluster with its agent, for one test.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+use starling_harness::{Agent, Hub, HubOptions, Printed};
+use starling_realparts::{ClusterOptions, ManagedCluster};
+use starling_tests::logs::unexpected_errors;
+use starling_tests::steps;
+use starling_tests::views::{self, Assignment, Cluster, Install, Item};
+
+use super::documents::{Addon, assignment, catalogue};
+use super::live::{self, LiveObject};
+use super::parts::{Parts, Permit, parts};
+
+/// The workspace of every test.
+pub(crate) const WORKSPACE: &str = "retail";
+
+/// One hub, one real cluster with its agent.
+pub(crate) struct Bed {
+    // Dropped in this order: clients before the servers that they would complain about.
+    pub(crate) agent: Agent,
+    pub(crate) hub: Hub,
+    pub(crate) cluster: ManagedCluster,
+    parts: &'static Parts,
+    folder: PathBuf,
+    _permit: Permit,
+}
+
+/// Runs a test's story on a bed of its own, then looks through the logs of hub and agent: only errors that hold one of the
+/// allowed texts may be in there.
+pub(crate) fn on_a_cluster(test: &str, allowed: &[&str], story: impl FnOnce(&Bed) -> Result<()>) -> Result<()> {
+    let bed = Bed::make(test)?;
+    story(&bed).with_context(|| bed.whereabouts())?;
+    for process in [bed.hub.process(), bed.agent.process()] {
+        let errors = unexpected_errors(&process.log_path(), allowed)?;
+        ensure!(errors.is_empty(), "unexpected errors of the {}:\n{}", process.name(), errors.join("\n"));
+    }
+    Ok(())
+}
+
+impl Bed {
+    fn make(test: &str) -> Result<Self> {
+        let permit = Permit::acquire();
+        let parts = parts()?;
+        let folder = parts.folder_of(test)?;
+        let options = HubOptions::below(&folder, "e2e");
+        fs::create_dir_all(&options.directory).context("make the hub's directory")?;
+        fs::write(options.directory.join("catalogue.yaml"), catalogue(parts)).context("write the catalogue")?;
+        let hub = Hub::start(&parts.starling, &options)?;
+        let cluster = ManagedCluster::start(&parts.real, &parts.etcd, &folder, test, &ClusterOptions::default())?;
+        let agent = Agent::join(&hub, &cluster, WORKSPACE, &["env=test"])?;
+        let bed = Self { agent, hub, cluster, parts, folder, _permit: permit };
+        bed.wait_live()?;
+        Ok(bed)
+    }
+
+    /// Returns the cluster's name in the fleet.
+    pub(crate) fn name(&self) -> &str {
+        self.cluster.name()
+    }
+
+    /// Writes a file of the hub's directory.
+    pub(crate) fn write(&self, file: &str, text: &str) -> Result<()> {
+        let path = self.hub.options().directory.join(file);
+        fs::write(&path, text).with_context(|| format!("write {}", path.display()))
+    }
+
+    /// Removes a file of the hub's directory.
+    pub(crate) fn remove(&self, file: &str) -> Result<()> {
+        let path = self.hub.options().directory.join(file);
+        fs::remove_file(&path).with_context(|| format!("remove {}", path.display()))
+    }
+
+    /// Empties the hub's directory.
+    pub(crate) fn empty_directory(&self) -> Result<()> {
+        let directory = &self.hub.options().directory;
+        fs::remove_dir_all(directory).context("remove the hub's directory")?;
+        fs::create_dir_all(directory).context("make the hub's directory")
+    }
+
+    /// Writes the catalogue anew.
+    pub(crate) fn write_catalogue(&self) -> Result<()> {
+        self.write("catalogue.yaml", &catalogue(self.parts))
+    }
+
+    /// Assigns a version of an addon to the cluster, in a file of the addon's name.
+    pub(crate) fn assign(&self, addon: Addon, version: &str) -> Result<()> {
+        self.write(&format!("{}.yaml", addon.name()), &assignment(addon, version))
+    }
+
+    /// Lists what the command line lists.
+    pub(crate) fn list<T: Item>(&self, selection: &[&str]) -> Result<Vec<T>> {
+        views::list(&self.hub, selection)
+    }
+
+    /// Returns the cluster as the command line shows it.
+    pub(crate) fn cluster_view(&self) -> Result<Cluster> {
+        let clusters: Vec<Cluster> = self.list(&[])?;
+        let found = clusters.into_iter().find(|cluster| cluster.name == self.name());
+        found.with_context(|| format!("{} is not listed", self.name()))
+    }
+
+    /// Returns an addon's assignment as the command line shows it.
+    pub(crate) fn assignment_view(&self, addon: Addon) -> Result<Assignment> {
+        let assignments: Vec<Assignment> = self.list(&[addon.name()])?;
+        assignments.into_iter().next().with_context(|| format!("{} is not listed", addon.name()))
+    }
+
+    /// Returns an addon's install as the command line shows it.
+    pub(crate) fn install_view(&self, addon: Addon) -> Result<Option<Install>> {
+        let installs: Vec<Install> = self.list(&[])?;
+        Ok(installs.into_iter().find(|install| install.assignment == format!("{WORKSPACE}/{}", addon.name())))
+    }
+
+    /// Returns the Flux objects that addons rendered to, by `Kind/name`.
+    pub(crate) fn live(&self) -> Result<BTreeMap<String, LiveObject>> {
+        live::rendered(&self.cluster)
+    }
+
+    /// Returns the UID of every Flux object that addons rendered to, by `Kind/name`.
+    pub(crate) fn uids(&self) -> Result<BTreeMap<String, String>> {
+        Ok(self.live()?.into_iter().map(|(key, object)| (key, object.uid().to_owned())).collect())
+    }
+
+    /// Returns the Flux object that runs an addon.
+    pub(crate) fn workload(&self, addon: Addon) -> Result<LiveObject> {
+        let key = format!("{}/{}", addon.workload(), addon.name());
+        self.live()?.remove(&key).with_context(|| format!("{key} is not in the cluster"))
+    }
+
+    /// Waits until the cluster is live.
+    pub(crate) fn wait_live(&self) -> Result<()> {
+        steps::wait("the cluster to be live", || {
+            let cluster = self.cluster_view()?;
+            ensure!(cluster.connection == "live", "it is {cluster:?}");
+            Ok(())
+        })
+    }
+
+    /// Waits until an addon's version is applied, Ready, and its ConfigMap there.
+    pub(crate) fn wait_ready(&self, addon: Addon, version: &str) -> Result<()> {
+        steps::wait(&format!("{} {version} to be ready", addon.name()), || {
+            let install = self.install_view(addon)?.context("there is no such install")?;
+            let state = install.report.as_ref().map(|report| report.state.as_str());
+            let is_ready =
+                install.planned == "render" && state == Some("applied") && install.health.as_deref() == Some("ready");
+            ensure!(is_ready, "it is {install:?}");
+            let installed = live::installed_version(&self.cluster, addon)?;
+            ensure!(installed.as_deref() == Some(version), "version {installed:?} is in the cluster");
+            Ok(())
+        })
+    }
+
+    /// Assigns first versions, and waits until they are ready.
+    pub(crate) fn install(&self, addons: &[Addon]) -> Result<()> {
+        addons.iter().try_for_each(|addon| self.assign(*addon, addon.first()))?;
+        addons.iter().try_for_each(|addon| self.wait_ready(*addon, addon.first()))
+    }
+
+    /// Waits until nothing of an addon is left, in the cluster and on the command line.
+    pub(crate) fn wait_gone(&self, addon: Addon) -> Result<()> {
+        steps::wait(&format!("{} to be gone", addon.name()), || {
+            let name = addon.name();
+            let live = self.live()?;
+            let left: Vec<&String> = live.keys().filter(|key| key.ends_with(&format!("/{name}"))).collect();
+            ensure!(left.is_empty(), "{left:?} is in the cluster");
+            let installed = live::installed_version(&self.cluster, addon)?;
+            ensure!(installed.is_none(), "its ConfigMap is in the cluster");
+            let install = self.install_view(addon)?;
+            ensure!(install.is_none(), "the hub shows {install:?}");
+            Ok(())
+        })
+    }
+
+    /// Runs the command line; see [`steps::expect`].
+    pub(crate) fn expect(&self, arguments: &[&str], code: i32, texts: &[&str]) -> Result<Printed> {
+        steps::expect(&self.hub, arguments, code, texts)
+    }
+
+    fn whereabouts(&self) -> String {
+        let tails = [self.hub.process(), self.agent.process()]
+            .map(|process| format!("--- end of {}\n{}", process.log_path().display(), process.log_tail()));
+        format!("all files of the test are in {}\n{}", self.folder.display(), tails.join("\n"))
+    }
+}

@@ -1,0 +1,9 @@
+//! What the tests share: the parts that all use, a bed for one test, what clusters and command line say.
+
+mod bed;
+mod documents;
+mod live;
+mod parts;
+
+pub(crate) use bed::{Bed, WORKSPACE, on_a_cluster};
+pub(crate) use documents::{Addon, assignment, tombstone};
