@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use starling_model::plan::{Render, Tombstone};
+use starling_model::plan::{Detach, Render, Tombstone};
 use starling_model::session::{
     AgentMessage, BatchKind, Command, CommandVerb, Desired, DesiredAction, DesiredEntry, HubMessage,
 };
@@ -324,5 +324,139 @@ async fn a_session_that_ends_is_dialled_again() {
     connection.end(Status::unavailable("restarting"));
     let again = rig.hub.welcome().await;
     assert_eq!(again.hello.instance, connection.hello.instance);
+    rig.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_detached_agent_leaves_everything_and_says_so() {
+    let mut rig = Rig::new();
+    rig.start(TOKEN);
+    let facts = rig.facts().await;
+    let mut connection = rig.hub.welcome().await;
+    let wanted = render("{}");
+    connection.send_desired(desired(5, &facts, vec![entry(&wanted)], Vec::new()));
+    until_applied(&mut connection, &wanted).await;
+    let detach = Desired { detach: Some(Detach::Orphan), ..desired(6, &facts, Vec::new(), Vec::new()) };
+    connection.send_desired(detach);
+    let said = connection
+        .expect(|message| match message {
+            AgentMessage::Detached(fence) => Some(*fence),
+            _ => None,
+        })
+        .await;
+    assert_eq!(said, fence(6));
+    rig.cluster.edit(&key("HelmRelease"), |object| {
+        object.merge(&Value::from_json(br#"{"spec":{"interval":"1h"}}"#).unwrap());
+    });
+    connection.serve(Duration::from_secs(30)).await;
+    assert_eq!(spec_of(&rig.cluster, "interval"), Some(Value::from("1h")));
+    let stamp = rig.cluster.object(&key("HelmRelease")).unwrap();
+    assert_eq!(stamp.at(&["metadata", "annotations", labels::FENCE]), None);
+    rig.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plan_waits_for_a_lease() {
+    let mut rig = Rig::new();
+    rig.start(TOKEN);
+    let facts = rig.facts().await;
+    let mut connection = rig.hub.welcome_with_lease(Duration::ZERO).await;
+    let wanted = render("{}");
+    connection.send_desired(desired(5, &facts, vec![entry(&wanted)], Vec::new()));
+    let receipt = connection
+        .expect(|message| match message {
+            AgentMessage::Receipt(receipt) => Some(receipt.clone()),
+            _ => None,
+        })
+        .await;
+    assert_eq!(receipt.refused, None);
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert!(rig.cluster.object(&key("HelmRelease")).is_none());
+    // The answer to the first heartbeat lends one.
+    until_applied(&mut connection, &wanted).await;
+    rig.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn retired_objects_go_once_their_successors_are_ready() {
+    let mut rig = Rig::new();
+    rig.start(TOKEN);
+    let facts = rig.facts().await;
+    let mut connection = rig.hub.welcome().await;
+    let first = render("{}");
+    connection.send_desired(desired(5, &facts, vec![entry(&first)], Vec::new()));
+    until_applied(&mut connection, &first).await;
+    let release = vec![object("HelmRelease", r#"{"chartRef":"oci"}"#)];
+    let second = Arc::new(Render::new(release, vec![key("HelmRepository")]));
+    connection.send_desired(desired(6, &facts, vec![entry(&second)], Vec::new()));
+    until_applied(&mut connection, &second).await;
+    connection.serve(Duration::from_secs(60)).await;
+    assert!(rig.cluster.object(&key("HelmRepository")).is_some());
+    rig.cluster.edit(&key("HelmRelease"), |object| {
+        object.merge(&Value::map([("status", flux_status("True", "installed", 1))]));
+    });
+    connection.serve(Duration::from_secs(5)).await;
+    assert!(rig.cluster.object(&key("HelmRepository")).is_none());
+    assert!(rig.cluster.object(&key("HelmRelease")).is_some());
+    rig.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_creation_is_removed_again() {
+    let mut rig = Rig::new();
+    rig.start(TOKEN);
+    let facts = rig.facts().await;
+    let mut connection = rig.hub.welcome().await;
+    let wanted = render("{}");
+    connection.send_desired(desired(5, &facts, vec![entry(&wanted)], Vec::new()));
+    until_applied(&mut connection, &wanted).await;
+    let late = rig.cluster.object(&key("HelmRelease")).unwrap();
+    let (assignment, install) = (ASSIGNMENT, InstallKey::new("addons", "podinfo"));
+    let tombstone = Tombstone { id: Uid([8; 16]), assignment, install, minted: (1, Position(6)) };
+    connection.send_desired(desired(6, &facts, Vec::new(), vec![tombstone]));
+    connection
+        .expect(|message| match message {
+            AgentMessage::Status(batch) => batch.removed_installs.first().map(|_| ()),
+            _ => None,
+        })
+        .await;
+    // What an agent that was paused before its create does when it wakes.
+    rig.cluster.create(&late).await.unwrap();
+    connection.serve(Duration::from_secs(5)).await;
+    assert!(rig.cluster.object(&key("HelmRelease")).is_none());
+    rig.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_inventory_that_another_agent_changed_is_read_again() {
+    let mut rig = Rig::new();
+    rig.start(TOKEN);
+    let facts = rig.facts().await;
+    let mut connection = rig.hub.welcome().await;
+    let first = render(r#"{"x":1}"#);
+    connection.send_desired(desired(5, &facts, vec![entry(&first)], Vec::new()));
+    until_applied(&mut connection, &first).await;
+    rig.cluster.state().inventory.as_mut().unwrap().version = "elsewhere".to_owned();
+    let second = render(r#"{"x":2}"#);
+    connection.send_desired(desired(6, &facts, vec![entry(&second)], Vec::new()));
+    until_applied(&mut connection, &second).await;
+    assert_eq!(spec_of(&rig.cluster, "x"), Some(Value::Int(2)));
+    rig.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn announced_authorities_are_kept_beside_the_identity() {
+    let mut rig = Rig::new();
+    rig.start(TOKEN);
+    let mut connection = rig.hub.welcome().await;
+    let trust = |rig: &Rig| rig.cluster.state().identity.clone().expect("joined").trust_pem;
+    let before = trust(&rig);
+    connection.send(HubMessage::TrustBundle(b"not PEM at all".to_vec()));
+    connection.serve(Duration::from_secs(1)).await;
+    assert_eq!(trust(&rig), before);
+    let both = [before.as_bytes(), before.as_bytes()].concat();
+    connection.send(HubMessage::TrustBundle(both.clone()));
+    connection.serve(Duration::from_secs(1)).await;
+    assert_eq!(trust(&rig).into_bytes(), both);
     rig.stop().await;
 }

@@ -33,6 +33,9 @@ const EVENT_QUEUE: usize = 64;
 /// Objects of one page of a list.
 const PAGE_SIZE: u32 = 100;
 
+/// Failures in a row after which a kind that the server does not list counts as unreadable.
+const UNREADABLE_AFTER: u32 = 3;
+
 /// An annotation that doubles the size of objects and says nothing of their state.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
@@ -163,15 +166,13 @@ async fn report_failure(
     kinds_changed: &Notify,
 ) -> Result<(), mpsc::error::SendError<ClusterEvent>> {
     if let watcher::Error::InitialListFailed(kube::Error::Api(status)) = error {
-        match status.code {
-            404 => kinds_changed.notify_one(),
-            401 | 403 => {
-                if backoff.failures() == 0 {
-                    tracing::warn!(%kind, error = %status.message, "not permitted to list this kind");
-                }
-                return events.send(ClusterEvent::KindUnreadable(kind.clone(), status.message.clone())).await;
-            }
-            _ => {}
+        let unreadable_after = if status.code == 403 { 0 } else { UNREADABLE_AFTER };
+        if status.code == 404 {
+            kinds_changed.notify_one();
+        } else if backoff.failures() == unreadable_after {
+            // The server answers, and this is its answer: nothing waits for this kind from here on.
+            tracing::warn!(%kind, error = %status.message, "this kind cannot be listed, trying again");
+            return events.send(ClusterEvent::KindUnreadable(kind.clone(), status.message.clone())).await;
         }
     }
     match (error, backoff.failures()) {
