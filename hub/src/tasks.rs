@@ -63,11 +63,11 @@ pub struct Tasks {
     tracker: TaskTracker,
     stopping: CancellationToken,
     running: Arc<Mutex<BTreeMap<Task, usize>>>,
-    died: mpsc::UnboundedSender<TaskDied>,
+    died: mpsc::Sender<TaskDied>,
 }
 
-/// The deaths of tasks that stop the hub. At most one a task, so that the queue is bounded by their number.
-pub struct Deaths(mpsc::UnboundedReceiver<TaskDied>);
+/// The deaths of tasks that stop the hub.
+pub struct Deaths(mpsc::Receiver<TaskDied>);
 
 /// Counts a task as running until it is dropped.
 struct Running {
@@ -100,7 +100,7 @@ impl Task {
             Self::Accept => "accept",
             Self::Serve => "serve",
             Self::Web => "web",
-            Self::Steward => "steward",
+            Self::Steward => "decisions",
             Self::View => "view",
             Self::Source => "source",
             Self::Sync => "sync",
@@ -114,7 +114,7 @@ impl Tasks {
     /// Makes a set without tasks, and the way to hear of deaths.
     #[must_use]
     pub fn new() -> (Self, Deaths) {
-        let (died, deaths) = mpsc::unbounded_channel();
+        let (died, deaths) = mpsc::channel(1);
         let tasks =
             Self { tracker: TaskTracker::new(), stopping: CancellationToken::new(), running: Arc::default(), died };
         (tasks, Deaths(deaths))
@@ -137,8 +137,8 @@ impl Tasks {
             }
             tracing::error!(task = task.as_str(), problem, "a background task ended");
             match task.death() {
-                // Nobody listens only when the hub is ending anyway.
-                Death::StopsTheHub => drop(died.send(TaskDied { task, problem })),
+                // The first death stops the hub; those after it are in the log, and nobody waits for them.
+                Death::StopsTheHub => drop(died.try_send(TaskDied { task, problem })),
                 Death::IsReported => {}
             }
         });
@@ -226,7 +226,7 @@ mod tests {
         let (tasks, mut deaths) = Tasks::new();
         tasks.spawn(Task::Steward, async { Err("the disk is gone") });
         let died = within(deaths.next()).await;
-        assert_eq!(died.to_string(), "the task steward ended: the disk is gone");
+        assert_eq!(died.to_string(), "the task decisions ended: the disk is gone");
         tasks.spawn(Task::View, async { Ok::<(), TaskError>(()) });
         assert_eq!(within(deaths.next()).await.task, Task::View);
     }
@@ -240,7 +240,7 @@ mod tests {
             Ok::<(), TaskError>(())
         });
         let (finish, finished) = tokio::sync::oneshot::channel::<()>();
-        tasks.spawn(Task::Source, async move { finished.await });
+        tasks.spawn(Task::Source, finished);
         assert_eq!(tasks.running(), [Task::View, Task::Source]);
         let late = tokio::time::timeout(Duration::from_millis(100), tasks.stop()).await;
         assert!(late.is_err());

@@ -156,6 +156,7 @@ fn requests_are_checked() {
     let mut tampered = good.clone();
     // The last bytes are the signature.
     *tampered.last_mut().unwrap() ^= 1;
+    assert!(SigningRequest::parse(&good).is_ok());
     assert_eq!(SigningRequest::parse(&tampered).err(), Some(RequestError::Unreadable));
     assert_eq!(SigningRequest::parse(b"garbage").err(), Some(RequestError::Unreadable));
     assert_eq!(SigningRequest::parse(&[0; 9000]).err(), Some(RequestError::TooLarge(9000)));

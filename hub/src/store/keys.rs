@@ -324,7 +324,7 @@ mod tests {
                 missing: None,
                 since: at,
                 judged: false,
-                resource: resource.clone(),
+                resource,
             }),
             Change::PutDeleted(DeletedRecord {
                 key: InputKey::new(Kind::Addon, "edge", "app"),

@@ -101,3 +101,32 @@ impl Records for BTreeMap<Vec<u8>, Record> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::ports::SystemClock;
+    use crate::store::{Store as _, Transaction, Write};
+
+    #[tokio::test]
+    async fn records_outlive_a_restart_and_a_snapshot_is_apart() {
+        let medium = MemoryMedium::default();
+        let open = |medium: &MemoryMedium| MemoryStore::over(medium, Arc::new(SystemClock));
+        let store = open(&medium);
+        let lease = store.grant(Duration::from_secs(3600)).await.unwrap();
+        let leased = Write::Put { key: "leased".into(), value: "v".into(), lease: Some(lease) };
+        let writes = vec![Write::put("kept", "v"), leased];
+        let _ = store.transact(Transaction { compares: vec![], writes }).await.unwrap();
+        let backup = medium.snapshot();
+        let writes = vec![Write::put("later", "v")];
+        let _ = store.transact(Transaction { compares: vec![], writes }).await.unwrap();
+
+        let restarted = open(&medium).range(b"").await.unwrap();
+        assert_eq!(restarted.entries.iter().map(|entry| &entry.key[..]).collect::<Vec<_>>(), [&b"kept"[..], b"later"]);
+        let restored = open(&backup).range(b"").await.unwrap();
+        assert_eq!(restored.entries.len(), 1);
+        assert!(restored.revision < restarted.revision);
+    }
+}

@@ -21,10 +21,10 @@ fn our_certificates_pass_expired_or_not() {
         verify_ours(fleet.keyring.authority().certificate(), FLEET, &certificate, fleet.clock.now()).unwrap().unwrap()
     };
     assert!(!verify().expired && verify().certified.cluster == CLUSTER);
-    assert!(matches!(fleet.tls.identify(Some(&[certificate.clone()])), PeerIdentity::Valid(_)));
+    assert!(matches!(fleet.tls.identify(Some(std::slice::from_ref(&certificate))), PeerIdentity::Valid(_)));
     fleet.clock.pass(2 * HOUR);
     assert!(verify().expired);
-    let identity = fleet.tls.identify(Some(&[certificate.clone()]));
+    let identity = fleet.tls.identify(Some(std::slice::from_ref(&certificate)));
     assert!(matches!(identity, PeerIdentity::Expired(certified) if certified.cluster == CLUSTER));
     assert_eq!(identity.valid(), None);
     assert_eq!(fleet.tls.identify(None), PeerIdentity::None);
