@@ -1,16 +1,16 @@
 //! What is known of one cluster.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 use starling_model::limits::truncate_text;
 use starling_model::session::KindDigest;
-use starling_model::{Health, InstallKey, InstallReport, Limits, Millis, ObjectKey, ObjectStatus, Uid, health};
+use starling_model::{InstallKey, InstallReport, Limits, Millis, ObjectKey, ObjectStatus, health};
 
+use super::assignments::Assignments;
 use super::counts::HealthCounts;
 use super::installs::Installs;
 use super::interner::Interner;
-use super::row::Row;
+use super::row::{Detail, Row};
 
 /// The longest part of a name that an API server accepts; also keeps page tokens short.
 const NAME_BYTES: usize = 253;
@@ -29,7 +29,10 @@ pub enum Outcome {
 /// The objects and installs of one cluster.
 #[derive(Debug, Default)]
 pub(crate) struct ClusterStatus {
+    /// Sorted by key.
     rows: Vec<Row>,
+    /// The rest of each row.
+    details: Vec<Detail>,
     installs: Installs,
     counts: HealthCounts,
     refused: u64,
@@ -40,7 +43,27 @@ pub(crate) struct ClusterStatus {
 pub(crate) struct Shared {
     pub(crate) interner: Interner,
     pub(crate) counts: HealthCounts,
-    pub(crate) by_assignment: BTreeMap<Uid, HealthCounts>,
+    pub(crate) assignments: Assignments,
+}
+
+impl Shared {
+    pub(crate) fn status(&self, row: &Row, detail: &Detail) -> ObjectStatus {
+        let text = |symbol| self.interner.text(symbol).to_owned();
+        ObjectStatus {
+            key: ObjectKey {
+                group: text(row.group),
+                kind: text(row.kind),
+                namespace: text(row.namespace),
+                name: text(row.name),
+            },
+            health: row.health,
+            reason: text(detail.reason),
+            message: text(detail.message),
+            revision: text(detail.revision),
+            generation: detail.generation,
+            assignment: self.assignments.uid(row.assignment),
+        }
+    }
 }
 
 impl ClusterStatus {
@@ -55,14 +78,15 @@ impl ClusterStatus {
     pub(crate) fn finish_snapshot(&mut self, shared: &mut Shared) -> usize {
         let before = self.rows.len();
         if self.rows.iter().any(|row| !row.in_snapshot) {
-            let rows = std::mem::take(&mut self.rows);
-            let (kept, gone): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.in_snapshot);
-            self.rows = kept;
-            for row in gone {
-                self.forget(row, shared);
+            let objects = std::mem::take(&mut self.rows).into_iter().zip(std::mem::take(&mut self.details));
+            let (kept, gone): (Vec<_>, Vec<_>) = objects.partition(|(row, _)| row.in_snapshot);
+            (self.rows, self.details) = kept.into_iter().unzip();
+            for (row, detail) in gone {
+                self.forget(row, detail, shared);
             }
         }
         self.rows.shrink_to_fit();
+        self.details.shrink_to_fit();
         before - self.rows.len() + self.installs.finish_snapshot(&mut shared.interner)
     }
 
@@ -79,32 +103,51 @@ impl ClusterStatus {
         }
         let status = &*bounded_status(status, limits.text_bytes as usize);
         match self.position(&status.key, &shared.interner) {
-            Ok(index) => {
-                let row = &mut self.rows[index];
-                let before = (row.health, row.assignment);
-                let changed = row.update(status, now, &mut shared.interner);
-                if before != (status.health, status.assignment) {
-                    self.count_less(before.0, before.1, shared);
-                    self.count_more(status.health, status.assignment, shared);
-                }
-                if changed { Outcome::Changed } else { Outcome::Unchanged }
-            }
+            Ok(index) if self.update(index, status, now, shared) => Outcome::Changed,
+            Ok(_) => Outcome::Unchanged,
             Err(_) if self.rows.len() >= limits.objects as usize => {
                 self.refused += 1;
                 Outcome::Refused
             }
             Err(index) => {
-                self.rows.insert(index, Row::new(status, now, &mut shared.interner));
-                self.count_more(status.health, status.assignment, shared);
+                self.counts.add(status.health);
+                shared.counts.add(status.health);
+                let tag = shared.assignments.add(status.assignment, status.health);
+                self.rows.insert(index, Row::new(status, tag, &mut shared.interner));
+                self.details.insert(index, Detail::new(status, now, &mut shared.interner));
                 Outcome::Changed
             }
         }
     }
 
+    /// Takes over a newer status of an object; `since` moves only when the health does.
+    fn update(&mut self, index: usize, status: &ObjectStatus, now: Millis, shared: &mut Shared) -> bool {
+        let (row, detail) = (&mut self.rows[index], &mut self.details[index]);
+        row.in_snapshot = true;
+        let mut changed = detail.update(status, &mut shared.interner);
+        let was = (row.health, shared.assignments.uid(row.assignment));
+        if was != (status.health, status.assignment) {
+            changed = true;
+            for counts in [&mut self.counts, &mut shared.counts] {
+                counts.subtract(row.health);
+                counts.add(status.health);
+            }
+            // Added first, so that an assignment is not forgotten between the two.
+            let tag = shared.assignments.add(status.assignment, status.health);
+            shared.assignments.remove(row.assignment, row.health);
+            row.assignment = tag;
+        }
+        if row.health != status.health {
+            detail.since = now;
+            row.health = status.health;
+        }
+        changed
+    }
+
     pub(crate) fn remove(&mut self, key: &ObjectKey, shared: &mut Shared) -> Outcome {
         let Ok(index) = self.position(key, &shared.interner) else { return Outcome::Unchanged };
-        let row = self.rows.remove(index);
-        self.forget(row, shared);
+        let (row, detail) = (self.rows.remove(index), self.details.remove(index));
+        self.forget(row, detail, shared);
         Outcome::Changed
     }
 
@@ -128,8 +171,8 @@ impl ClusterStatus {
     }
 
     pub(crate) fn clear(&mut self, shared: &mut Shared) {
-        for row in std::mem::take(&mut self.rows) {
-            self.forget(row, shared);
+        for (row, detail) in std::mem::take(&mut self.rows).into_iter().zip(std::mem::take(&mut self.details)) {
+            self.forget(row, detail, shared);
         }
         self.installs.clear(&mut shared.interner);
     }
@@ -138,14 +181,17 @@ impl ClusterStatus {
         &self.rows
     }
 
-    /// Returns the rows behind a key, the key itself left out.
-    pub(crate) fn rows_after(&self, key: &ObjectKey, interner: &Interner) -> &[Row] {
-        let start = self.position(key, interner).map_or_else(|index| index, |index| index + 1);
-        &self.rows[start..]
+    pub(crate) fn details(&self) -> &[Detail] {
+        &self.details
     }
 
-    pub(crate) fn get(&self, key: &ObjectKey, interner: &Interner) -> Option<&Row> {
-        self.position(key, interner).ok().map(|index| &self.rows[index])
+    /// Returns the index behind a key, the key itself left out.
+    pub(crate) fn after(&self, key: &ObjectKey, interner: &Interner) -> usize {
+        self.position(key, interner).map_or_else(|index| index, |index| index + 1)
+    }
+
+    pub(crate) fn get(&self, key: &ObjectKey, interner: &Interner) -> Option<(&Row, &Detail)> {
+        self.position(key, interner).ok().map(|index| (&self.rows[index], &self.details[index]))
     }
 
     pub(crate) fn installs(&self) -> &Installs {
@@ -161,18 +207,20 @@ impl ClusterStatus {
     }
 
     pub(crate) fn kind_count(&self) -> usize {
-        self.rows.chunk_by(|one, other| (one.group, one.kind) == (other.group, other.kind)).count()
+        self.rows.chunk_by(Row::is_of_kind).count()
     }
 
     /// Computes the digests that the agent computes over the same statuses, sorted by group and kind.
-    pub(crate) fn kind_digests(&self, interner: &Interner) -> Vec<KindDigest> {
+    pub(crate) fn kind_digests(&self, shared: &Shared) -> Vec<KindDigest> {
+        let mut details = self.details.iter();
         self.rows
-            .chunk_by(|one, other| (one.group, one.kind) == (other.group, other.kind))
+            .chunk_by(Row::is_of_kind)
             .map(|rows| {
-                let statuses: Vec<_> = rows.iter().map(|row| row.status(interner)).collect();
+                let statuses: Vec<_> =
+                    rows.iter().zip(&mut details).map(|(row, detail)| shared.status(row, detail)).collect();
                 KindDigest {
-                    group: interner.text(rows[0].group).to_owned(),
-                    kind: interner.text(rows[0].kind).to_owned(),
+                    group: shared.interner.text(rows[0].group).to_owned(),
+                    kind: shared.interner.text(rows[0].kind).to_owned(),
                     digest: health::kind_digest(statuses.iter()),
                 }
             })
@@ -187,28 +235,12 @@ impl ClusterStatus {
         self.rows.binary_search_by(|row| row.compare(key, interner))
     }
 
-    fn forget(&mut self, row: Row, shared: &mut Shared) {
-        self.count_less(row.health, row.assignment, shared);
+    fn forget(&mut self, row: Row, detail: Detail, shared: &mut Shared) {
+        self.counts.subtract(row.health);
+        shared.counts.subtract(row.health);
+        shared.assignments.remove(row.assignment, row.health);
         row.release(&mut shared.interner);
-    }
-
-    fn count_more(&mut self, health: Health, assignment: Option<Uid>, shared: &mut Shared) {
-        self.counts.add(health);
-        shared.counts.add(health);
-        if let Some(uid) = assignment {
-            shared.by_assignment.entry(uid).or_default().add(health);
-        }
-    }
-
-    fn count_less(&mut self, health: Health, assignment: Option<Uid>, shared: &mut Shared) {
-        self.counts.subtract(health);
-        shared.counts.subtract(health);
-        let Some(uid) = assignment else { return };
-        let counts = shared.by_assignment.get_mut(&uid).expect("every counted object added to its assignment");
-        counts.subtract(health);
-        if counts.is_empty() {
-            shared.by_assignment.remove(&uid);
-        }
+        detail.release(&mut shared.interner);
     }
 }
 

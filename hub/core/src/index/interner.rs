@@ -56,7 +56,7 @@ impl Interner {
         if slot.users > 0 {
             return;
         }
-        let text = std::mem::replace(&mut slot.text, Arc::default());
+        let text = std::mem::take(&mut slot.text);
         self.bytes -= text.len();
         self.by_text.remove(&(hash(&text), text));
         self.free.push(symbol.0);

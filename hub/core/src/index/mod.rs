@@ -2,8 +2,9 @@
 //!
 //! Owns the compact in-memory form, the counts that are kept as things change, and the questions that it answers.
 //! Does not own who is connected (a cluster that is not heard is *old* as a whole; its session knows), nor the sequence
-//! of batches (see [`crate::session`]). Memory: 64 bytes an object and each text once.
+//! of batches (see [`crate::session`]). Memory: 56 bytes an object and each text once.
 
+mod assignments;
 mod cluster;
 mod counts;
 mod installs;
@@ -21,8 +22,10 @@ use starling_model::{
     ClusterId, Digest, InstallKey, InstallReport, InstallState, Limits, Millis, ObjectKey, ObjectStatus, Uid, install,
 };
 
+use assignments::Tag;
 use cluster::{ClusterStatus, Shared};
 use interner::Interner;
+use row::{Detail, Row};
 
 pub use cluster::Outcome;
 pub use counts::{HealthCounts, HealthSet};
@@ -92,19 +95,7 @@ impl StatusIndex {
     /// Returns the counts over all objects that came from one assignment.
     #[must_use]
     pub fn assignment_counts(&self, assignment: &Uid) -> HealthCounts {
-        self.shared.by_assignment.get(assignment).copied().unwrap_or_default()
-    }
-
-    /// Returns the counts over the objects of one assignment in one cluster.
-    #[must_use]
-    pub fn install_counts(&self, id: &ClusterId, assignment: &Uid) -> HealthCounts {
-        let mut counts = HealthCounts::default();
-        for row in self.clusters.get(id).map(ClusterStatus::rows).unwrap_or_default() {
-            if row.assignment == Some(*assignment) {
-                counts.add(row.health);
-            }
-        }
-        counts
+        self.shared.assignments.counts(assignment)
     }
 
     /// Returns the counts over the objects of every assignment in one cluster.
@@ -112,7 +103,7 @@ impl StatusIndex {
     pub fn counts_by_assignment(&self, id: &ClusterId) -> BTreeMap<Uid, HealthCounts> {
         let mut counts: BTreeMap<Uid, HealthCounts> = BTreeMap::new();
         for row in self.clusters.get(id).map(ClusterStatus::rows).unwrap_or_default() {
-            if let Some(uid) = row.assignment {
+            if let Some(uid) = self.shared.assignments.uid(row.assignment) {
                 counts.entry(uid).or_default().add(row.health);
             }
         }
@@ -122,16 +113,17 @@ impl StatusIndex {
     /// Returns the message of the worst object of one assignment in one cluster.
     #[must_use]
     pub fn worst_message(&self, id: &ClusterId, assignment: &Uid) -> Option<&str> {
-        let rows = self.clusters.get(id)?.rows().iter();
-        let worst = rows.filter(|row| row.assignment == Some(*assignment)).min_by_key(|row| row.health)?;
-        Some(worst.message(&self.shared.interner))
+        let (cluster, tag) = (self.clusters.get(id)?, self.tag(assignment)?);
+        let objects = cluster.rows().iter().zip(cluster.details());
+        let (_, worst) = objects.filter(|(row, _)| row.assignment == tag).min_by_key(|(row, _)| row.health)?;
+        Some(self.shared.interner.text(worst.message))
     }
 
     /// Returns one object with its transition of health.
     #[must_use]
     pub fn object(&self, id: &ClusterId, key: &ObjectKey) -> Option<Found> {
-        let row = self.clusters.get(id)?.get(key, &self.shared.interner)?;
-        Some(Found { cluster: *id, status: row.status(&self.shared.interner), since: row.since() })
+        let (row, detail) = self.clusters.get(id)?.get(key, &self.shared.interner)?;
+        Some(self.found(*id, row, detail))
     }
 
     /// Returns how many kinds of objects a cluster has.
@@ -143,7 +135,7 @@ impl StatusIndex {
     /// Returns the digests of a cluster's statuses, one a kind, sorted, as its agent computes them.
     #[must_use]
     pub fn kind_digests(&self, id: &ClusterId) -> Vec<KindDigest> {
-        self.clusters.get(id).map(|cluster| cluster.kind_digests(&self.shared.interner)).unwrap_or_default()
+        self.clusters.get(id).map(|cluster| cluster.kind_digests(&self.shared)).unwrap_or_default()
     }
 
     /// Returns the digest of a cluster's install reports, as its agent computes it.
@@ -194,6 +186,14 @@ impl StatusIndex {
 
     pub(crate) fn cluster(&self, id: &ClusterId) -> Option<&ClusterStatus> {
         self.clusters.get(id)
+    }
+
+    fn tag(&self, assignment: &Uid) -> Option<Tag> {
+        self.shared.assignments.find(assignment)
+    }
+
+    fn found(&self, cluster: ClusterId, row: &Row, detail: &Detail) -> Found {
+        Found { cluster, status: self.shared.status(row, detail), since: detail.since }
     }
 
     pub(crate) fn interner(&self) -> &Interner {

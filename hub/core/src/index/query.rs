@@ -7,6 +7,7 @@ use std::str::FromStr;
 use starling_model::{ClusterId, Millis, ObjectKey, ObjectStatus, Uid};
 
 use super::StatusIndex;
+use super::assignments::Tag;
 use super::cluster::ClusterStatus;
 use super::counts::HealthSet;
 use super::interner::Symbol;
@@ -129,21 +130,21 @@ impl StatusIndex {
         // A cluster before the page, or behind a full one, is only counted.
         let before_page = after.is_some_and(|cursor| id < cursor.cluster);
         if before_page || page.more {
-            page.total += matcher.count(cluster, in_set);
+            page.total += if matcher.is_health_alone() { in_set } else { matcher.count(cluster.rows()) };
             return;
         }
-        let rows = match after {
-            Some(cursor) if cursor.cluster == id => {
-                page.total += matcher.count(cluster, in_set);
-                cluster.rows_after(&cursor.key, self.interner())
-            }
-            _ => cluster.rows(),
+        let start = match after {
+            Some(cursor) if cursor.cluster == id => cluster.after(&cursor.key, self.interner()),
+            _ => 0,
         };
-        let counted_already = rows.len() < cluster.rows().len() || after.is_some_and(|cursor| cursor.cluster == id);
-        for row in rows.iter().filter(|row| matcher.matches(row)) {
-            page.total += u64::from(!counted_already);
+        page.total += matcher.count(&cluster.rows()[..start]);
+        for (row, detail) in cluster.rows().iter().zip(cluster.details()).skip(start) {
+            if !matcher.matches(row) {
+                continue;
+            }
+            page.total += 1;
             if page.objects.len() < size {
-                page.objects.push(Found { cluster: id, status: row.status(self.interner()), since: row.since() });
+                page.objects.push(self.found(id, row, detail));
             } else {
                 page.more = true;
             }
@@ -158,7 +159,7 @@ struct Matcher {
     kind: Option<Symbol>,
     namespace: Option<Symbol>,
     name: Option<Symbol>,
-    assignment: Option<Uid>,
+    assignment: Option<Tag>,
 }
 
 impl Matcher {
@@ -167,16 +168,16 @@ impl Matcher {
             None => Some(None),
             Some(text) => index.interner().find(text).map(Some),
         };
-        if filter.assignment.is_some_and(|uid| index.assignment_counts(&uid).is_empty()) {
-            return None;
-        }
         Some(Self {
             health: filter.health,
             group: symbol(&filter.group)?,
             kind: symbol(&filter.kind)?,
             namespace: symbol(&filter.namespace)?,
             name: symbol(&filter.name)?,
-            assignment: filter.assignment,
+            assignment: match &filter.assignment {
+                None => None,
+                Some(uid) => Some(index.tag(uid)?),
+            },
         })
     }
 
@@ -186,17 +187,16 @@ impl Matcher {
             && self.name.is_none_or(|name| name == row.name)
             && self.namespace.is_none_or(|namespace| namespace == row.namespace)
             && self.group.is_none_or(|group| group == row.group)
-            && self.assignment.is_none_or(|assignment| row.assignment == Some(assignment))
+            && self.assignment.is_none_or(|assignment| assignment == row.assignment)
     }
 
-    /// Counts a cluster's matches; `in_set` is the number with the right health.
-    fn count(&self, cluster: &ClusterStatus, in_set: u64) -> u64 {
-        let health_alone =
-            [self.group, self.kind, self.namespace, self.name].iter().all(Option::is_none) && self.assignment.is_none();
-        if health_alone {
-            return in_set;
-        }
-        cluster.rows().iter().filter(|row| self.matches(row)).count() as u64
+    /// Tells whether the counts that are kept already answer the filter.
+    fn is_health_alone(&self) -> bool {
+        [self.group, self.kind, self.namespace, self.name].iter().all(Option::is_none) && self.assignment.is_none()
+    }
+
+    fn count(&self, rows: &[Row]) -> u64 {
+        rows.iter().filter(|row| self.matches(row)).count() as u64
     }
 }
 

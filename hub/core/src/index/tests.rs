@@ -27,7 +27,7 @@ fn status(kind: u8, name: u8, health: Health, text: u8) -> ObjectStatus {
         message: format!("message {text}"),
         revision: format!("1.0.{text}"),
         generation: u64::from(text),
-        assignment: (name % 3 != 0).then_some(Uid([name % 3; 16])),
+        assignment: (!name.is_multiple_of(3)).then_some(Uid([name % 3; 16])),
     }
 }
 
@@ -220,7 +220,7 @@ proptest! {
             index.drop_cluster(&cluster(number));
         }
         prop_assert_eq!(index.texts(), (0, 0));
-        prop_assert!(index.counts().is_empty() && index.shared.by_assignment.is_empty());
+        prop_assert!(index.counts().is_empty() && index.shared.assignments.is_empty());
     }
 }
 
