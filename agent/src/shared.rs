@@ -43,6 +43,8 @@ pub(crate) struct State {
     pub(crate) kinds_are_listed: bool,
     /// How to dial; `None` while there is no identity.
     pub(crate) credentials: Option<Credentials>,
+    /// True when there is another certificate, and the session has not heard of it.
+    pub(crate) identity_changed: bool,
     /// Authorities that the hub announced and that are not stored yet.
     pub(crate) announced_trust: Option<Vec<u8>>,
     /// True when the hub did not take the identity.
@@ -82,6 +84,7 @@ impl Shared {
             inventory_is_read: false,
             kinds_are_listed: false,
             credentials: None,
+            identity_changed: false,
             announced_trust: None,
             identity_is_refused: false,
         };

@@ -50,6 +50,8 @@ pub enum Input {
     CommandDone(CommandResult),
     /// [`Session::observe_inventory`] was called after a commit.
     InventoryChanged,
+    /// There is another certificate to dial with.
+    IdentityChanged,
     /// The process stops.
     Stop,
 }
@@ -116,6 +118,8 @@ pub struct Session {
     redirects: u32,
     phase: Phase,
     failures: u32,
+    /// The hub did not take the certificate that the last stream showed.
+    identity_refused: bool,
     window: Duration,
     facts: Digest,
     newest_fence: Option<Fence>,
@@ -163,6 +167,7 @@ impl Session {
             redirects: 0,
             phase: Phase::Idle,
             failures: 0,
+            identity_refused: false,
             window: RECONNECT_WINDOW,
             facts,
             newest_fence: None,
@@ -319,6 +324,7 @@ impl Session {
                 let is_open = matches!(phase, Phase::Open(_));
                 effects.extend(self.detached.filter(|_| is_open).map(AgentMessage::Detached).map(Effect::Send));
             }
+            (Input::IdentityChanged, Phase::Waiting { .. }) if self.identity_refused => self.dial(uptime, &mut effects),
             (Input::Stop, phase) => {
                 if matches!(phase, Phase::Dialling { .. } | Phase::Greeting { .. } | Phase::Open(_)) {
                     effects.push(Effect::Close("the agent stops".to_owned()));
@@ -326,7 +332,9 @@ impl Session {
                 self.phase = Phase::Stopped;
             }
             // What a connection that was given up still had to say.
-            (Input::Start | Input::Connected | Input::DialFailed(_) | Input::Received(_) | Input::Closed(_), _) => {}
+            (Input::Start | Input::Connected | Input::DialFailed(_) | Input::Received(_) | Input::Closed(_), _)
+            // What waits for another reason goes on waiting: many certificates are renewed in the same days.
+            | (Input::IdentityChanged, _) => {}
         }
         effects
     }

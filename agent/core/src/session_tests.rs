@@ -216,6 +216,18 @@ fn an_identity_in_use_backs_off_for_long_and_loses_its_lease() {
 }
 
 #[test]
+fn another_certificate_ends_the_wait_after_a_refusal_and_no_other_wait() {
+    for (code, dials) in [(Some(ErrorCode::CredentialRefused), true), (Some(ErrorCode::Conflict), false), (None, false)]
+    {
+        let mut rig = Rig::open();
+        rig.give(Input::Closed(end(code)));
+        let expected = if dials { vec![dial("hub:8443")] } else { Vec::new() };
+        assert_eq!(rig.give(Input::IdentityChanged), expected, "{code:?}");
+        assert_eq!(rig.give(Input::IdentityChanged), Vec::new(), "{code:?}: one dial a refusal");
+    }
+}
+
+#[test]
 fn a_lease_outlives_a_lost_stream() {
     let mut rig = Rig::open();
     rig.give(Input::Closed(end(None)));

@@ -131,19 +131,23 @@ impl Client {
         Some(event)
     }
 
-    /// Something changed outside of the session: statuses to send, or another inventory.
+    /// Something changed outside of the session: statuses to send, another inventory or certificate.
     fn rung(&mut self) {
-        let (has_batch, inventory_changed) = {
+        let (has_batch, inventory_changed, identity_changed) = {
             let mut state = self.shared.state();
             let dropped = state.book.dropped();
             state.session.observe_dropped(dropped);
-            (state.book.has_batch(), std::mem::take(&mut state.inventory_changed))
+            let inventory_changed = std::mem::take(&mut state.inventory_changed);
+            (state.book.has_batch(), inventory_changed, std::mem::take(&mut state.identity_changed))
         };
         if has_batch && self.outgoing.is_some() && self.flush_at.is_none() {
             self.flush_at = Some(self.ports.clock.uptime().plus(GATHER));
         }
         if inventory_changed {
             self.handle(Input::InventoryChanged);
+        }
+        if identity_changed {
+            self.handle(Input::IdentityChanged);
         }
     }
 

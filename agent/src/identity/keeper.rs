@@ -21,11 +21,13 @@ pub(crate) struct Keeper {
     pinned: Vec<u8>,
     /// The token with which joining anew was tried, so that a used one is shown once.
     tried_token: Option<String>,
+    /// The certificate that the session dials with.
+    published: String,
 }
 
 impl Keeper {
     pub(crate) fn new(enrolment: Enrolment, shared: Arc<Shared>, ports: Ports, pinned: Vec<u8>) -> Self {
-        Self { enrolment, shared, ports, pinned, tried_token: None }
+        Self { enrolment, shared, ports, pinned, tried_token: None, published: String::new() }
     }
 
     /// Keeps the identity for ever.
@@ -65,11 +67,16 @@ impl Keeper {
     }
 
     /// Makes the identity the one to dial with.
-    fn publish(&self, identity: &Identity) {
+    fn publish(&mut self, identity: &Identity) {
         match identity.tls(&self.pinned, &self.ports.clock) {
             Ok(tls) => {
                 let credentials = Credentials { tls, not_after: identity.not_after() };
-                self.shared.state().credentials = Some(credentials);
+                let certificate = &identity.stored().certificate_pem;
+                let mut state = self.shared.state();
+                state.credentials = Some(credentials);
+                state.identity_changed |= *certificate != self.published;
+                drop(state);
+                self.published.clone_from(certificate);
                 self.shared.session_bell.notify_one();
             }
             Err(error) => tracing::error!(%error, "the identity cannot be used for TLS"),

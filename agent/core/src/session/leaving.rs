@@ -56,6 +56,7 @@ impl Session {
 
     pub(super) fn dial(&mut self, uptime: Millis, effects: &mut Vec<Effect>) {
         self.phase = Phase::Dialling { since: uptime };
+        self.identity_refused = false;
         effects.push(Effect::Dial { address: self.redirected.as_ref().unwrap_or(&self.home).clone() });
     }
 
@@ -75,6 +76,7 @@ impl Session {
     pub(super) fn ended(&mut self, end: End, uptime: Millis, entropy: &mut dyn FnMut() -> u64) {
         self.last_error = Some(end.message);
         self.redirects = 0;
+        self.identity_refused = end.code.is_some_and(concerns_identity);
         if let Phase::Open(open) = &self.phase {
             if uptime.since(open.since) >= LIVED {
                 self.failures = 0;
@@ -107,6 +109,22 @@ fn sends_away(code: ErrorCode) -> bool {
         | ErrorCode::CredentialRefused
         | ErrorCode::InvalidRequest => true,
         ErrorCode::NotFound
+        | ErrorCode::ApprovalRequired
+        | ErrorCode::FleetHolds
+        | ErrorCode::LimitExceeded
+        | ErrorCode::Unavailable
+        | ErrorCode::Internal => false,
+    }
+}
+
+/// Tells whether another certificate may change the hub's mind.
+fn concerns_identity(code: ErrorCode) -> bool {
+    match code {
+        ErrorCode::Unauthenticated | ErrorCode::CredentialRefused => true,
+        ErrorCode::Conflict
+        | ErrorCode::PermissionDenied
+        | ErrorCode::InvalidRequest
+        | ErrorCode::NotFound
         | ErrorCode::ApprovalRequired
         | ErrorCode::FleetHolds
         | ErrorCode::LimitExceeded
