@@ -16,6 +16,7 @@ use crate::shutdown::Signals;
 use crate::source::Directory;
 use crate::steward::Audit;
 use crate::store::redb::RedbStore;
+use crate::store::{Store as _, keys};
 use crate::web::{self, Readiness};
 
 /// The hub's name in its own records: one process is the whole hub.
@@ -60,13 +61,14 @@ async fn start(config: &Config, metrics: Metrics, readiness: Readiness) -> Resul
         fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
     }
     // The lock first: whoever has it is the hub, and nobody else may touch what lies beside it.
-    let had_store = config.store().exists();
     let store = RedbStore::open(&config.store(), Arc::clone(&clock))?;
+    // A first start that was cut short left a file without a fleet in it, which needs no secrets yet.
+    let has_fleet = store.get(keys::ERA.as_bytes()).await?.is_some();
     let listener = TcpListenerPort::bind(config.listen).await;
     let listener = listener.with_context(|| format!("listen on {} for agents", config.listen))?;
     let bound = listener.socket_address();
     let ports = (clock.as_ref(), entropy.as_ref());
-    let keyring = Keyring::open(&config.keys(), &config.fleet, config.server_names(bound), had_store, ports)?;
+    let keyring = Keyring::open(&config.keys(), &config.fleet, config.server_names(bound), has_fleet, ports)?;
     let agent_address = config.advertise(bound);
     write_context(config, &keyring, &agent_address)?;
     Hub::start(HubParts {
