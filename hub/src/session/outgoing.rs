@@ -1,10 +1,9 @@
 //! What a session has yet to say: the latest of each kind, and the parts of one large message.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::time::Duration;
 
 use prost::Message as _;
-use starling_model::session::{Desired, DesiredAction, DesiredEntry, Held, HubMessage, Lease};
+use starling_model::session::{Desired, DesiredAction, DesiredEntry, Held, HubMessage, Lease, Welcome};
 use starling_model::{Action, Digest, Entry, Era, Fence, InstallKey, Uid};
 use starling_proto::{fragment, v1};
 
@@ -13,6 +12,8 @@ use crate::shard::{Assigned, OpenSession};
 /// What waits to be sent; nothing here grows with time.
 #[derive(Debug, Default)]
 pub(super) struct Outgoing {
+    /// The first message of all.
+    welcome: Option<Box<Welcome>>,
     /// The heartbeat that is to be answered.
     pub(super) lease: Option<u64>,
     pub(super) resync: Option<&'static str>,
@@ -20,8 +21,6 @@ pub(super) struct Outgoing {
     pub(super) desired: bool,
     /// Commands wait in the mailbox.
     pub(super) commands: bool,
-    /// The notice that the process stops.
-    pub(super) drain: Option<Duration>,
     parts: VecDeque<v1::ConnectResponse>,
     split_messages: u64,
     /// The digest of the plan that the agent has whole once all that was sent has arrived.
@@ -35,23 +34,18 @@ pub(super) struct Outgoing {
 
 impl Outgoing {
     /// Begins with what the agent says it has.
-    pub(super) fn new(plan_digest: Option<Digest>, held: Vec<Held>) -> Self {
+    pub(super) fn new(welcome: Welcome, plan_digest: Option<Digest>, held: Vec<Held>) -> Self {
         let held = held.into_iter().map(|held| ((held.install, held.assignment), held.render)).collect();
-        Self { desired: true, sent: plan_digest, held: Some(held), ..Self::default() }
-    }
-
-    /// Says only that the process stops.
-    pub(super) fn farewell(window: Duration) -> Self {
-        Self { drain: Some(window), ..Self::default() }
+        Self { welcome: Some(Box::new(welcome)), desired: true, sent: plan_digest, held: Some(held), ..Self::default() }
     }
 
     /// Tells whether anything waits.
     pub(super) fn is_waiting(&self) -> bool {
-        self.lease.is_some()
+        self.welcome.is_some()
+            || self.lease.is_some()
             || self.resync.is_some()
             || self.desired
             || self.commands
-            || self.drain.is_some()
             || !self.parts.is_empty()
     }
 
@@ -68,6 +62,9 @@ impl Outgoing {
 
     /// Takes the next message; what is urgent passes between the parts of what is large.
     pub(super) fn next(&mut self, session: &OpenSession) -> Option<v1::ConnectResponse> {
+        if let Some(welcome) = self.welcome.take() {
+            return Some(HubMessage::Welcome(*welcome).into());
+        }
         if let Some(heartbeat) = self.lease.take() {
             let lent = session.shard.lend_in(self.arrived);
             session.shard.counters.leases.add(usize::from(!lent.lease.is_zero()));
@@ -78,9 +75,6 @@ impl Outgoing {
         }
         if let Some(part) = self.next_part() {
             return Some(part);
-        }
-        if let Some(window) = self.drain.take() {
-            return Some(HubMessage::Drain { window }.into());
         }
         if std::mem::take(&mut self.desired)
             && let Some(message) = self.desired(session)

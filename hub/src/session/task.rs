@@ -29,20 +29,32 @@ pub(super) async fn serve(
     mut incoming: Streaming<v1::ConnectRequest>,
     outbox: Outbox,
 ) {
-    let counters = &sessions.shard.counters;
-    let begun = begin(&sessions, &caller, &mut incoming).await;
+    // Boxed, here and below, so that an idle session keeps room for what it waits in alone.
+    let begun = Box::pin(begin(&sessions, &caller, &mut incoming)).await;
     drop(pending);
     let end = match begun {
         // It was let in while the process began to stop, and nobody else tells it.
         Ok(_) if sessions.shard.tasks.is_closed() => End::Draining,
-        Ok((opened, hello)) => Box::pin(run(&sessions, &caller, opened, hello, incoming, &outbox)).await,
+        Ok((opened, hello)) => {
+            let task = Box::new(Task::new(&sessions, &caller, opened, *hello));
+            Box::pin(task.run(&mut incoming, &outbox)).await
+        }
         Err(end) => end,
     };
-    counters.count_end(end.as_str());
+    sessions.shard.counters.count_end(end.as_str());
     tracing::debug!(cluster = %caller.cluster, reason = end.as_str(), "session ended");
+    // A peer that does not read gets no farewell.
+    let _ = Box::pin(timeout(FAREWELL, part(end, &outbox))).await;
+}
+
+/// Says what belongs to an end, if there is anybody to hear it.
+async fn part(end: End, outbox: &Outbox) {
+    if end == End::Draining {
+        let drain = HubMessage::Drain { window: RECONNECT_WINDOW };
+        let _ = outbox.send(Box::new(Ok(drain.into()))).await;
+    }
     if end != End::Gone {
-        // A peer that does not read gets no farewell.
-        let _ = timeout(FAREWELL, outbox.send(Box::new(Err(end.status())))).await;
+        let _ = outbox.send(Box::new(Err(end.status()))).await;
     }
 }
 
@@ -78,55 +90,6 @@ async fn begin(
     }
 }
 
-async fn run(
-    sessions: &Sessions,
-    caller: &Caller,
-    opened: Opened,
-    hello: Box<Hello>,
-    incoming: Streaming<v1::ConnectRequest>,
-    outbox: &Outbox,
-) -> End {
-    let shard = &sessions.shard;
-    // An agent that has seen nothing has nothing to act on either.
-    let lent = match hello.newest_fence {
-        None => shard.lend(),
-        Some(seen) => shard.lend_in(Some(seen.era)),
-    };
-    shard.counters.leases.add(usize::from(!lent.lease.is_zero()));
-    let welcome = HubMessage::Welcome(Welcome {
-        protocol: opened.protocol,
-        hub: shard.parts.hub.clone(),
-        lease: lent.lease,
-        heartbeat: HEARTBEAT_INTERVAL,
-        reconnect_window: RECONNECT_WINDOW,
-        limits: shard.parts.limits,
-        status_known: opened.status_known,
-        epoch: 0,
-        hold_reason: lent.reason,
-    });
-    if outbox.send(Box::new(Ok(welcome.into()))).await.is_err() {
-        return End::Gone;
-    }
-    let uptime = shard.parts.clock.uptime();
-    let hello = *hello;
-    let task = Task {
-        sessions,
-        caller,
-        fingerprint: hello.fingerprint,
-        session: opened.session,
-        sequence: opened.sequence,
-        rate: Rate::new(&shard.parts.limits, uptime),
-        assembler: Assembler::default(),
-        outgoing: Outgoing::new(hello.plan_digest, hello.held),
-        read_after: None,
-        heard: uptime,
-    };
-    if opened.to_record {
-        task.record();
-    }
-    task.run(incoming, outbox).await
-}
-
 /// A session that was let in.
 pub(super) struct Task<'a> {
     pub(super) sessions: &'a Sessions,
@@ -143,8 +106,46 @@ pub(super) struct Task<'a> {
     pub(super) heard: Millis,
 }
 
-impl Task<'_> {
-    async fn run(mut self, mut incoming: Streaming<v1::ConnectRequest>, outbox: &Outbox) -> End {
+impl<'a> Task<'a> {
+    fn new(sessions: &'a Sessions, caller: &'a Caller, opened: Opened, hello: Hello) -> Self {
+        let shard = &sessions.shard;
+        // An agent that has seen nothing has nothing to act on either.
+        let lent = match hello.newest_fence {
+            None => shard.lend(),
+            Some(seen) => shard.lend_in(Some(seen.era)),
+        };
+        shard.counters.leases.add(usize::from(!lent.lease.is_zero()));
+        let welcome = Welcome {
+            protocol: opened.protocol,
+            hub: shard.parts.hub.clone(),
+            lease: lent.lease,
+            heartbeat: HEARTBEAT_INTERVAL,
+            reconnect_window: RECONNECT_WINDOW,
+            limits: shard.parts.limits,
+            status_known: opened.status_known,
+            epoch: 0,
+            hold_reason: lent.reason,
+        };
+        let uptime = shard.parts.clock.uptime();
+        let task = Self {
+            sessions,
+            caller,
+            fingerprint: hello.fingerprint,
+            session: opened.session,
+            sequence: opened.sequence,
+            rate: Rate::new(&shard.parts.limits, uptime),
+            assembler: Assembler::default(),
+            outgoing: Outgoing::new(welcome, hello.plan_digest, hello.held),
+            read_after: None,
+            heard: uptime,
+        };
+        if opened.to_record {
+            task.record();
+        }
+        task
+    }
+
+    async fn run(mut self: Box<Self>, incoming: &mut Streaming<v1::ConnectRequest>, outbox: &Outbox) -> End {
         let mut deadline = Box::pin(sleep_until(Instant::now() + self.time_left().unwrap_or_default()));
         let mailbox = Arc::clone(&self.session.mailbox);
         loop {
@@ -153,7 +154,7 @@ impl Task<'_> {
                 biased;
                 () = mailbox.woken() => {
                     if let Some(end) = self.read_mail() {
-                        return self.farewell(end, outbox).await;
+                        return end;
                     }
                 }
                 permit = outbox.reserve(), if self.outgoing.is_waiting() => {
@@ -203,17 +204,6 @@ impl Task<'_> {
             self.record();
         }
         mail.end
-    }
-
-    /// Says what belongs to an end before the status.
-    async fn farewell(mut self, end: End, outbox: &Outbox) -> End {
-        if end == End::Draining {
-            self.outgoing = Outgoing::farewell(RECONNECT_WINDOW);
-            if let Some(message) = self.outgoing.next(&self.session) {
-                let _ = timeout(FAREWELL, outbox.send(Box::new(Ok(message)))).await;
-            }
-        }
-        end
     }
 }
 
