@@ -34,7 +34,8 @@ fn a_file_that_vanishes_removes_nothing_and_a_tombstone_does() -> Result<()> {
         bed.write("no-more-web.yaml", &tombstone(Addon::Web, "00000000-0000-4000-8000-000000000000"))?;
         wait("the tombstone to be shown as without effect", || {
             let problems: Vec<Problem> = bed.list(&[])?;
-            let found = problems.iter().any(|problem| problem.kind == "Tombstone" && problem.message.contains("unknown"));
+            let found =
+                problems.iter().any(|problem| problem.kind == "Tombstone" && problem.message.contains("unknown"));
             ensure!(found, "{problems:?}");
             Ok(())
         })?;

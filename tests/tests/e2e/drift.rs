@@ -87,7 +87,8 @@ fn delete_source_and(bed: &Bed, then: impl FnOnce() -> Result<()>) -> Result<()>
 fn drift_is_shown(bed: &Bed, repairs: u64, what: &str) -> Result<()> {
     wait(&format!("{repairs} repairs to be shown, the last of {what:?}"), || {
         let report = report(bed)?;
-        let is_shown = report.drift_repairs >= repairs && report.last_drift.contains(what) && !report.last_drift.is_empty();
+        let is_shown =
+            report.drift_repairs >= repairs && report.last_drift.contains(what) && !report.last_drift.is_empty();
         ensure!(is_shown, "it is {report:?}");
         Ok(())
     })

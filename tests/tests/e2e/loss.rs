@@ -15,6 +15,9 @@ use crate::support::{Addon, Bed, WORKSPACE, on_a_cluster};
 /// What is installed when the loss happens: one chart, one kustomization.
 const INSTALLED: [Addon; 2] = [Addon::Web, Addon::Rules];
 
+/// What the hub says as an error, because a person has to look.
+const HOLDS: [&str; 1] = ["the fleet holds"];
+
 /// Longer than a heartbeat and a command lease, so that a removal that was going to happen would have.
 const LONG_ENOUGH: Duration = Duration::from_secs(20);
 
@@ -27,7 +30,8 @@ fn an_emptied_directory_changes_nothing() -> Result<()> {
         wait("every source to be missing", || {
             let problems: Vec<Problem> = bed.list(&[])?;
             for addon in INSTALLED {
-                let problem = problems.iter().find(|problem| problem.kind == "AddonAssignment" && problem.name == addon.name());
+                let problem =
+                    problems.iter().find(|problem| problem.kind == "AddonAssignment" && problem.name == addon.name());
                 let problem = problem.with_context(|| format!("no word about {}: {problems:?}", addon.name()))?;
                 ensure!(problem.message.contains("source missing"), "{problem:?}");
                 let settle = format!("starling delete assignment {WORKSPACE}/{}", addon.name());
@@ -57,7 +61,7 @@ fn an_emptied_directory_changes_nothing() -> Result<()> {
 
 #[test]
 fn a_deleted_database_holds_the_fleet_until_it_is_recovered() -> Result<()> {
-    on_a_cluster("loss-database", &[], |bed| {
+    on_a_cluster("loss-database", &HOLDS, |bed| {
         bed.install(&INSTALLED)?;
         let installed = bed.uids()?;
         bed.hub.kill9()?;
@@ -75,12 +79,12 @@ fn a_deleted_database_holds_the_fleet_until_it_is_recovered() -> Result<()> {
 
 #[test]
 fn an_empty_hub_with_the_same_authorities_holds_the_fleet() -> Result<()> {
-    on_a_cluster("loss-hub", &[], |bed| replaced_by_an_empty_hub(bed, true))
+    on_a_cluster("loss-hub", &HOLDS, |bed| replaced_by_an_empty_hub(bed, true))
 }
 
 #[test]
 fn an_empty_hub_with_the_same_authorities_and_no_mark_holds_the_fleet() -> Result<()> {
-    on_a_cluster("loss-hub-and-mark", &[], |bed| replaced_by_an_empty_hub(bed, false))
+    on_a_cluster("loss-hub-and-mark", &HOLDS, |bed| replaced_by_an_empty_hub(bed, false))
 }
 
 /// Leaves nothing of a hub but its keys, with or without the mark that tells how far its store was.

@@ -39,7 +39,10 @@ static ENDED: Condvar = Condvar::new();
 /// Returns the shared parts, which the first test starts.
 pub(crate) fn parts() -> Result<&'static Parts> {
     static PARTS: OnceLock<Result<Parts, String>> = OnceLock::new();
-    PARTS.get_or_init(|| Parts::start().map_err(|error| format!("{error:#}"))).as_ref().map_err(|error| anyhow!("{error}"))
+    PARTS
+        .get_or_init(|| Parts::start().map_err(|error| format!("{error:#}")))
+        .as_ref()
+        .map_err(|error| anyhow!("{error}"))
 }
 
 impl Parts {
@@ -79,9 +82,8 @@ impl Parts {
             self.oci.push(chart)?;
         }
         for version in ["v1", "v2"] {
-            let config_map = format!(
-                "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: rules\ndata:\n  version: {version}\n"
-            );
+            let config_map =
+                format!("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: rules\ndata:\n  version: {version}\n");
             let kustomization = "resources: [rules.yaml]\n";
             let (rules, list) = (format!("{version}/rules.yaml"), format!("{version}/kustomization.yaml"));
             let files = [(rules.as_str(), config_map.as_str()), (list.as_str(), kustomization)];
