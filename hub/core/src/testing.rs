@@ -63,7 +63,7 @@ impl Hub {
     }
 
     pub(crate) fn sync(&mut self) -> Synced {
-        let request = Request::SyncInputs(SyncInputs { files: self.files.clone() });
+        let request = Request::SyncInputs(SyncInputs { files: self.files.clone(), ..SyncInputs::default() });
         match self.ask(&request) {
             Ok(Answer::Synced(synced)) => synced,
             other => panic!("a sync answers otherwise: {other:?}"),

@@ -14,7 +14,7 @@ impl Admin {
         let fleet = self.fleet();
         let selected = self.select(&fleet, asked.selector.as_ref())?;
         let total = selected.len() as u64;
-        let (page, next_page_token) = cut(selected, asked.page.as_ref(), |known| known.name.to_string());
+        let (page, next_page_token) = cut(selected, asked.page.as_ref(), token);
         let clusters = page.iter().map(|known| self.tell_cluster(&fleet, known)).collect();
         Ok(v1::ListClustersResponse { clusters, next_page_token, total })
     }
@@ -59,12 +59,17 @@ impl Admin {
             let beyond = view.untracked + view.refused;
             format!("{beyond} objects beyond the limit are not shown")
         });
-        let of_resource = input.and_then(|input| {
-            let problems = fleet.problems_of(&input.record.resource.key());
+        let of_resource = || {
+            let problems = fleet.problems_of(&input?.record.resource.key());
             problems.into_iter().next().map(|problem| problem.message)
-        });
-        of_session.or(of_resource).or(of_limits).unwrap_or_default()
+        };
+        of_session.or_else(of_resource).or(of_limits).unwrap_or_default()
     }
+}
+
+/// The place of a cluster in the answer's order: NUL sorts before whatever a name may hold.
+fn token(known: &Known) -> String {
+    format!("{}\0{}", known.name.namespace, known.name.name)
 }
 
 /// Names the state of a cluster's connection, the most telling first.
@@ -92,4 +97,19 @@ fn connection(fleet: &Fleet, input: Option<&ClusterInput>, view: Option<&Cluster
         return "paused";
     }
     if view.is_some_and(|view| view.standing.live) { "live" } else { "connecting" }
+}
+
+#[cfg(test)]
+mod tests {
+    use starling_model::{ClusterId, ResourceName};
+
+    use super::*;
+
+    #[test]
+    fn tokens_are_in_the_order_of_names() {
+        let known = |namespace: &str| Known { id: ClusterId([0; 16]), name: ResourceName::new(namespace, "c") };
+        let names = [known("team"), known("team-b"), known("team0")];
+        assert!(names.is_sorted_by_key(|known| known.name.clone()));
+        assert!(names.is_sorted_by_key(token));
+    }
 }

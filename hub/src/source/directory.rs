@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use starling_hub_core::resources::{InputKey, Resource};
+use starling_hub_core::steward::SourceFile;
 
+use super::parsed::{Parsed, ParsedFiles, Version};
 use super::{EditError, Scan, Unreadable, edit, yaml};
 
 /// The largest file that is read, in bytes.
@@ -20,13 +22,14 @@ const DEPTH: usize = 16;
 #[derive(Clone, Debug)]
 pub struct Directory {
     root: Arc<Path>,
+    parsed: Arc<Mutex<ParsedFiles>>,
 }
 
 impl Directory {
     /// Names a directory; it need not exist yet.
     #[must_use]
     pub fn new(root: &Path) -> Self {
-        Self { root: root.into() }
+        Self { root: root.into(), parsed: Arc::default() }
     }
 
     /// Returns the directory's path.
@@ -39,13 +42,28 @@ impl Directory {
     #[must_use]
     pub fn scan(&self) -> Scan {
         let mut scan = Scan::default();
-        let mut files = Vec::new();
-        if let Err((path, error)) = list(&self.root, 0, &mut files) {
-            scan.unreadable.push(unreadable(&self.relative(&path), &error.to_string()));
+        let mut listed = Listed::default();
+        list(&self.root, 0, &mut listed);
+        for (path, error) in listed.unlisted {
+            let folder = self.relative(&path);
+            scan.unreadable.push(unreadable(&folder, &error.to_string()));
+            scan.inputs.unlisted.insert(folder);
         }
+        let mut files = listed.files;
         files.sort();
+        let mut parsed = self.parsed();
+        parsed.keep(&files);
         for path in files {
-            self.read_file(&path, &mut scan);
+            let file = self.relative(&path);
+            let Parsed { mut content, unreadable } = parsed.get(&path, |version| read_file(&path, &file, version));
+            // Looked at after the reading, so that no write falls between the two.
+            if parsed.is_being_written(&path) {
+                content = SourceFile { unreadable: true, ..SourceFile::default() };
+                scan.unsettled = true;
+            } else {
+                scan.unreadable.extend(unreadable);
+            }
+            scan.inputs.files.insert(file, content);
         }
         scan
     }
@@ -57,13 +75,31 @@ impl Directory {
     pub fn put(&self, resources: &[Resource]) -> Result<(), EditError> {
         let places = self.places();
         for resource in resources {
-            let text = edit::to_yaml(resource);
-            match places.get(&resource.key()) {
-                Some(file) => self.rewrite(file, |old| edit::replace(old, &resource.key(), &text))?,
-                None => self.write(&self.root.join(edit::own_file(&resource.key())), &text)?,
+            let (key, text) = (resource.key(), edit::to_yaml(resource));
+            match places.get(&key) {
+                Some(file) => self.rewrite(file, |old| edit::replace(old, &key, &text))?,
+                None => self.put_new(&edit::own_file(&key), &text)?,
             }
         }
         Ok(())
+    }
+
+    /// Writes a document that is in no file; what its file may hold already stays.
+    fn put_new(&self, file: &str, text: &str) -> Result<(), EditError> {
+        let path = self.root.join(file);
+        match read_bounded(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.write(&path, text),
+            Err(error) => Err(EditError::NotWritable { path, error }),
+            Ok(old) if yaml::chunks(&old).iter().all(|chunk| yaml::resource(chunk).is_ok()) => {
+                let line = if old.ends_with('\n') || old.is_empty() { "" } else { "\n" };
+                let separator = if old.trim().is_empty() { "" } else { "---\n" };
+                self.write(&path, &format!("{old}{line}{separator}{text}"))
+            }
+            Ok(_) => Err(EditError::Refused {
+                file: file.to_owned(),
+                reason: "it holds a document that cannot be read; correct it first".into(),
+            }),
+        }
     }
 
     /// Removes a document; a file that then holds none is removed too. A document that is not there is no error.
@@ -84,32 +120,6 @@ impl Directory {
                 content.documents.into_iter().map(move |(_, resource)| (resource.key(), file.clone()))
             })
             .collect()
-    }
-
-    fn read_file(&self, path: &Path, scan: &mut Scan) {
-        let file = self.relative(path);
-        let content = scan.inputs.files.entry(file.clone()).or_default();
-        let text = match read_bounded(path) {
-            Ok(text) => text,
-            Err(error) => {
-                content.unreadable = true;
-                return scan.unreadable.push(unreadable(&file, &error.to_string()));
-            }
-        };
-        for chunk in yaml::chunks(&text) {
-            match yaml::resource(&chunk) {
-                Ok(resource) => content.documents.push((chunk.first_line as u64 + 1, resource)),
-                Err(error) => {
-                    content.unreadable = true;
-                    scan.unreadable.push(Unreadable {
-                        file: file.clone(),
-                        line: error.line,
-                        column: error.column,
-                        message: error.message,
-                    });
-                }
-            }
-        }
     }
 
     fn rewrite(&self, file: &str, change: impl Fn(&str) -> Option<String>) -> Result<(), EditError> {
@@ -135,12 +145,42 @@ impl Directory {
             fs::write(&scratch, text)?;
             fs::rename(&scratch, path)
         };
-        write().map_err(|error| EditError::NotWritable { path: path.to_owned(), error })
+        write().map_err(|error| EditError::NotWritable { path: path.to_owned(), error })?;
+        self.parsed().wrote(path);
+        Ok(())
+    }
+
+    fn parsed(&self) -> MutexGuard<'_, ParsedFiles> {
+        self.parsed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn relative(&self, path: &Path) -> String {
         path.strip_prefix(&self.root).unwrap_or(path).display().to_string()
     }
+}
+
+/// Reads one file; what cannot be read is in the answer.
+fn read_file(path: &Path, file: &str, version: io::Result<Version>) -> Parsed {
+    let mut parsed = Parsed { content: SourceFile::default(), unreadable: Vec::new() };
+    let text = match version.and_then(|_| read_bounded(path)) {
+        Ok(text) => text,
+        Err(error) => {
+            parsed.content.unreadable = true;
+            parsed.unreadable.push(unreadable(file, &error.to_string()));
+            return parsed;
+        }
+    };
+    for chunk in yaml::chunks(&text) {
+        match yaml::resource(&chunk) {
+            Ok(resource) => parsed.content.documents.push((chunk.first_line as u64 + 1, resource)),
+            Err(error) => {
+                parsed.content.unreadable = true;
+                let yaml::YamlError { line, column, message } = error;
+                parsed.unreadable.push(Unreadable { file: file.to_owned(), line, column, message });
+            }
+        }
+    }
+    parsed
 }
 
 fn unreadable(file: &str, message: &str) -> Unreadable {
@@ -155,22 +195,41 @@ fn read_bounded(path: &Path) -> io::Result<String> {
     fs::read_to_string(path)
 }
 
-fn list(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<(), (PathBuf, io::Error)> {
-    let failed = |error| (folder.to_owned(), error);
-    for entry in fs::read_dir(folder).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
+/// The files of a directory, and the folders that could not be looked into.
+#[derive(Default)]
+struct Listed {
+    files: Vec<PathBuf>,
+    unlisted: Vec<(PathBuf, io::Error)>,
+}
+
+fn list(folder: &Path, depth: usize, listed: &mut Listed) {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) => return listed.unlisted.push((folder.to_owned(), error)),
+    };
+    for entry in entries {
+        let path = match entry {
+            Ok(entry) => entry.path(),
+            Err(error) => return listed.unlisted.push((folder.to_owned(), error)),
+        };
         if path.file_name().is_none_or(|name| name.to_string_lossy().starts_with('.')) {
             continue;
         }
-        if path.is_dir() {
-            if depth < DEPTH {
-                list(&path, depth + 1, files)?;
+        match fs::metadata(&path) {
+            Ok(metadata) if metadata.is_dir() && depth < DEPTH => list(&path, depth + 1, listed),
+            Ok(metadata) if metadata.is_dir() => {
+                listed.unlisted.push((path, io::Error::other(format!("more than {DEPTH} folders deep"))));
             }
-        } else if path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml") {
-            files.push(path);
+            Ok(_) if is_yaml(&path) => listed.files.push(path),
+            Ok(_) => {}
+            Err(error) if is_yaml(&path) || path.extension().is_none() => listed.unlisted.push((path, error)),
+            Err(_) => {}
         }
     }
-    Ok(())
+}
+
+fn is_yaml(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml")
 }
 
 #[cfg(test)]
@@ -181,6 +240,17 @@ mod tests {
 
     fn workspace(name: &str) -> String {
         format!("# about {name}\napiVersion: starling.dev/v1alpha1\nkind: Workspace\nmetadata:\n  name: {name}\nspec: {{}}\n")
+    }
+
+    /// Makes every file of a folder look as if it was written some time ago.
+    fn settle(folder: &Path) {
+        let then = std::time::SystemTime::now() - std::time::Duration::from_secs(60);
+        for entry in fs::read_dir(folder).expect("list") {
+            let path = entry.expect("an entry").path();
+            if path.is_file() {
+                fs::File::options().write(true).open(&path).and_then(|file| file.set_modified(then)).expect("set the time");
+            }
+        }
     }
 
     fn documents(directory: &Directory) -> Vec<Resource> {
@@ -199,6 +269,7 @@ mod tests {
         fs::write(folder.path().join("b.yaml"), "kind: [\n").expect("write");
         fs::write(folder.path().join("c.yml"), format!("{}---\nkind: Nonsense\n", workspace("c"))).expect("write");
         fs::write(folder.path().join("notes.txt"), "not yaml").expect("write");
+        settle(folder.path());
         let directory = Directory::new(folder.path());
         assert_eq!(names(&directory), ["a", "c"]);
         let scan = directory.scan();
@@ -218,6 +289,7 @@ mod tests {
         let directory = Directory::new(folder.path());
         let text = format!("{}---\n{}---\n{}", workspace("a"), workspace("b"), workspace("c"));
         fs::write(folder.path().join("all.yaml"), text).expect("write");
+        settle(folder.path());
         directory.remove(&InputKey::new(Kind::Workspace, "", "b")).expect("remove");
         assert_eq!(names(&directory), ["a", "c"]);
         let text = fs::read_to_string(folder.path().join("all.yaml")).expect("read");
@@ -232,6 +304,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("make a directory");
         let directory = Directory::new(folder.path());
         fs::write(folder.path().join("all.yaml"), format!("{}---\n{}", workspace("a"), workspace("b"))).expect("write");
+        settle(folder.path());
         let mut resources = documents(&directory);
         if let Resource::Workspace(workspace) = &mut resources[1] {
             workspace.spec.namespace = "elsewhere".into();
@@ -243,5 +316,39 @@ mod tests {
         let text = fs::read_to_string(folder.path().join("all.yaml")).expect("read");
         assert!(text.contains("# about a") && text.contains("namespace: elsewhere"));
         assert!(folder.path().join("workspace/new.yaml").exists());
+    }
+
+    #[test]
+    fn a_file_that_may_be_half_written_counts_as_unreadable() {
+        let folder = tempfile::tempdir().expect("make a directory");
+        fs::write(folder.path().join("a.yaml"), workspace("a")).expect("write");
+        let directory = Directory::new(folder.path());
+        let scan = directory.scan();
+        assert!(scan.unsettled && scan.inputs.files["a.yaml"].unreadable && names(&directory).is_empty());
+        settle(folder.path());
+        assert!(!directory.scan().unsettled);
+        assert_eq!(names(&directory), ["a"]);
+    }
+
+    #[test]
+    fn what_the_hub_writes_itself_is_read_at_once() {
+        let folder = tempfile::tempdir().expect("make a directory");
+        let directory = Directory::new(folder.path());
+        let text = workspace("new");
+        directory.put(&[yaml::resource(&yaml::chunks(&text)[0]).expect("a workspace")]).expect("put");
+        assert_eq!(names(&directory), ["new"]);
+        assert!(!directory.scan().unsettled);
+    }
+
+    #[test]
+    fn a_file_with_something_unreadable_is_not_overwritten() {
+        let folder = tempfile::tempdir().expect("make a directory");
+        let directory = Directory::new(folder.path());
+        fs::create_dir(folder.path().join("workspace")).expect("make a folder");
+        fs::write(folder.path().join("workspace/new.yaml"), "kind: [\n").expect("write");
+        let text = workspace("new");
+        let fresh = yaml::resource(&yaml::chunks(&text)[0]).expect("a workspace");
+        assert!(matches!(directory.put(&[fresh]), Err(EditError::Refused { .. })));
+        assert_eq!(fs::read_to_string(folder.path().join("workspace/new.yaml")).expect("read"), "kind: [\n");
     }
 }

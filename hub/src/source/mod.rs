@@ -5,6 +5,7 @@
 
 pub mod directory;
 mod edit;
+mod parsed;
 mod watch;
 pub mod yaml;
 
@@ -23,6 +24,8 @@ pub struct Scan {
     pub inputs: SyncInputs,
     /// What could not.
     pub unreadable: Vec<Unreadable>,
+    /// A file may be in the middle of being written: it counts as unreadable, and the directory is to be read again soon.
+    pub unsettled: bool,
 }
 
 /// A file or document that could not be read; what it held before stays as it was.

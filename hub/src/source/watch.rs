@@ -7,6 +7,7 @@ use notify::{RecursiveMode, Watcher};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::parsed::SETTLED;
 use super::{Directory, Scan};
 
 /// How long the directory must be quiet before it is read: an editor writes a file in several steps.
@@ -18,26 +19,25 @@ const LONGEST: Duration = Duration::from_secs(2);
 /// How often it is read without any notice, since a network file system gives none.
 const PERIOD: Duration = Duration::from_secs(20);
 
-/// Sends a scan at the start and whenever the last one is no longer true, until cancelled or the receiver is gone.
+/// Sends a scan at the start, whenever something changed and now and then, until cancelled or the receiver is gone.
+///
+/// A scan that equals the one before is sent, too: whoever takes it may have read the directory in between.
 pub async fn follow(directory: Directory, scans: mpsc::Sender<Scan>, cancelled: CancellationToken) {
     // Holds one notice: more say nothing more.
     let (notices, mut noticed) = mpsc::channel::<()>(1);
     let mut watcher = start(directory.root(), notices.clone());
-    let mut last: Option<Scan> = None;
     loop {
         let reader = directory.clone();
         let Ok(scan) = tokio::task::spawn_blocking(move || reader.scan()).await else { return };
-        if last.as_ref() != Some(&scan) {
-            last = Some(scan.clone());
-            if scans.send(scan).await.is_err() {
-                return;
-            }
+        let next = if scan.unsettled { SETTLED } else { PERIOD };
+        if scans.send(scan).await.is_err() {
+            return;
         }
         tokio::select! {
             biased;
             () = cancelled.cancelled() => return,
             _ = noticed.recv() => settle(&mut noticed).await,
-            () = tokio::time::sleep(PERIOD) => {
+            () = tokio::time::sleep(next) => {
                 if watcher.is_none() {
                     watcher = start(directory.root(), notices.clone());
                 }

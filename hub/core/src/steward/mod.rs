@@ -59,6 +59,9 @@ pub enum Request {
 pub struct SyncInputs {
     /// The files, by path relative to the directory. A file that is not listed is not there.
     pub files: BTreeMap<String, SourceFile>,
+    /// Folders that could not be looked into, by path relative to the directory, which itself is the empty path: nothing below
+    /// them counts as gone.
+    pub unlisted: BTreeSet<String>,
 }
 
 /// What was read from one file.

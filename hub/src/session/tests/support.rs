@@ -154,7 +154,7 @@ impl Hub {
         let documents = documents.split("\n---\n").map(|text| (1, parse(text))).collect();
         let mut files = self.files.lock().unwrap();
         files.insert(file.to_owned(), SourceFile { documents, unreadable: false });
-        self.ask(&Request::SyncInputs(SyncInputs { files: files.clone() }));
+        self.ask(&Request::SyncInputs(SyncInputs { files: files.clone(), ..SyncInputs::default() }));
     }
 
     /// Assigns a version of podinfo to every cluster.

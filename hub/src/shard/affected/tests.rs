@@ -28,7 +28,7 @@ impl Heard for Nobody {
 fn sync(fleet: &Fleet, entropy: &mut Counter, documents: &[&str]) -> Fleet {
     let documents = documents.iter().map(|text| (1, serde_saphyr::from_str(text).unwrap())).collect();
     let files = BTreeMap::from([("all.yaml".to_owned(), SourceFile { documents, unreadable: false })]);
-    ask(fleet, entropy, &Request::SyncInputs(SyncInputs { files }))
+    ask(fleet, entropy, &Request::SyncInputs(SyncInputs { files, ..SyncInputs::default() }))
 }
 
 fn ask(fleet: &Fleet, entropy: &mut Counter, request: &Request) -> Fleet {
