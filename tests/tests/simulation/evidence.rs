@@ -1,0 +1,149 @@
+//! What people meant to go, and what the hub made of it: the evidence that every removal must have (invariant I1).
+//!
+//! Two layers. Whatever the hub commits (tombstones, retirements) must be what somebody meant; whatever an agent removes must
+//! be named by a plan that the hub committed for that very cluster.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use starling_hub_core::fleet::Fleet;
+use starling_hub_core::planner;
+use starling_hub_core::records::{RevisionRecord, TombstoneRecord, TombstoneScope};
+use starling_model::{Action, ClusterId, Facts, InstallKey, ObjectKey, Position, Tombstone, Uid};
+
+use crate::cluster::Removal;
+use crate::documents::{SLOTS, Wanted};
+
+/// How long the hub may take from reading the documents to writing what they mean.
+const READING: Duration = Duration::from_secs(5);
+
+/// The evidence of one simulation.
+#[derive(Debug, Default)]
+pub(crate) struct Evidence {
+    /// Assignments that somebody deleted.
+    deleted: BTreeSet<Uid>,
+    /// Clusters that somebody took out of an assignment's selection, by labels or selector; with the time until which that
+    /// counts, once somebody took them in again.
+    deselected: BTreeMap<(Uid, ClusterId), Option<Duration>>,
+    /// The kinds that an assignment of a name has ever been meant to have.
+    kinds: BTreeMap<String, BTreeSet<&'static str>>,
+    /// What plans named for each cluster.
+    named: BTreeMap<ClusterId, Named>,
+    /// Tombstones that were judged.
+    judged: BTreeSet<Uid>,
+    position: Option<(u64, Position)>,
+    violation: Option<String>,
+}
+
+/// What plans of one cluster named.
+#[derive(Debug, Default)]
+struct Named {
+    tombstones: BTreeMap<Uid, Tombstone>,
+    retired: BTreeSet<(InstallKey, ObjectKey)>,
+}
+
+impl Evidence {
+    /// Notes that somebody deletes an assignment.
+    pub(crate) fn mean_deletion(&mut self, assignment: Uid) {
+        self.deleted.insert(assignment);
+    }
+
+    /// Notes that somebody no longer wants an assignment on a cluster.
+    pub(crate) fn mean_deselection(&mut self, assignment: Uid, cluster: ClusterId) {
+        self.deselected.insert((assignment, cluster), None);
+    }
+
+    /// Notes that somebody wants an assignment on a cluster again.
+    pub(crate) fn mean_selection(&mut self, assignment: Uid, cluster: ClusterId, now: Duration) {
+        if let Some(until) = self.deselected.get_mut(&(assignment, cluster)) {
+            until.get_or_insert(now + READING);
+        }
+    }
+
+    /// Notes what somebody wants an assignment to be.
+    pub(crate) fn mean_version(&mut self, name: &str, wanted: Wanted) {
+        let slot = SLOTS.iter().find(|slot| slot.name == name).expect("one of the slots");
+        self.kinds.entry(name.to_owned()).or_default().extend(slot.kinds(wanted.version));
+    }
+
+    /// Takes in a committed fleet: everything that its plans name, once it is judged.
+    pub(crate) fn see(&mut self, fleet: &Fleet, clusters: &[ClusterId], now: Duration) {
+        let position = fleet.era().map(|record| (record.era.number, fleet.position()));
+        if position.is_none() || position == self.position {
+            return;
+        }
+        self.position = position;
+        for tombstone in fleet.tombstones() {
+            if self.judged.insert(tombstone.id) && !self.was_meant(tombstone, now) {
+                self.violate(format!("I1: nobody meant what tombstone {tombstone:?} removes"));
+            }
+        }
+        for revision in fleet.revisions() {
+            if let Some(key) = self.unmeant_retirement(revision) {
+                self.violate(format!(
+                    "I1: nobody meant to retire {key}, and revision {} does",
+                    revision.digest.short()
+                ));
+            }
+        }
+        for cluster in clusters {
+            // No addon of the scenario looks at facts.
+            let plan = planner::plan(fleet, *cluster, &Facts::default());
+            let named = self.named.entry(*cluster).or_default();
+            named.tombstones.extend(plan.tombstones.into_iter().map(|tombstone| (tombstone.id, tombstone)));
+            for entry in plan.entries {
+                if let Action::Render(render) = entry.action {
+                    named.retired.extend(render.retires.iter().map(|key| (entry.install.clone(), key.clone())));
+                }
+            }
+        }
+    }
+
+    /// Judges a removal that an agent asked for.
+    pub(crate) fn judge(&self, cluster: ClusterId, removal: &Removal) -> Result<(), String> {
+        let nothing = Named::default();
+        let named = self.named.get(&cluster).unwrap_or(&nothing);
+        let buried = removal.tombstones.iter().any(|tombstone| {
+            let is_its_own =
+                tombstone.install.name == removal.key.name && tombstone.install.namespace == removal.key.namespace;
+            is_its_own && named.tombstones.get(&tombstone.id) == Some(tombstone)
+        });
+        let is_retired = |install: &InstallKey| named.retired.contains(&(install.clone(), removal.key.clone()));
+        if buried || removal.retiring.iter().any(is_retired) {
+            return Ok(());
+        }
+        Err(format!("I1: {} was removed, and no committed plan of the cluster names it: {removal:?}", removal.key))
+    }
+
+    /// Returns what was found wrong with what the hub committed.
+    pub(crate) fn violation(&self) -> Option<&String> {
+        self.violation.as_ref()
+    }
+
+    fn was_meant(&self, tombstone: &TombstoneRecord, now: Duration) -> bool {
+        if self.deleted.contains(&tombstone.assignment) {
+            return true;
+        }
+        match &tombstone.scope {
+            TombstoneScope::All => false,
+            TombstoneScope::Clusters(clusters) => clusters.0.iter().all(|cluster| {
+                let meant = self.deselected.get(&(tombstone.assignment, *cluster));
+                meant.is_some_and(|until| until.is_none_or(|until| now <= until))
+            }),
+        }
+    }
+
+    fn unmeant_retirement(&self, revision: &RevisionRecord) -> Option<ObjectKey> {
+        let kinds = self.kinds.get(&revision.install.name);
+        let is_meant = |key: &&ObjectKey| {
+            key.name == revision.install.name
+                && key.namespace == revision.install.namespace
+                && kinds.is_some_and(|kinds| kinds.contains(key.kind.as_str()))
+        };
+        revision.render.retires.iter().find(|key| !is_meant(key)).cloned()
+    }
+
+    fn violate(&mut self, what: String) {
+        self.violation.get_or_insert(what);
+    }
+}

@@ -1,0 +1,143 @@
+//! The hosts of a simulation: the hub's own composition root, and the agent's, each over the simulated network.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use starling_agent::config::{AgentConfig, TokenSource};
+use starling_agent::identity::IdentityPlace;
+use starling_agent::ports::Ports;
+use starling_hub::accept::AcceptLimits;
+use starling_hub::hub::{Hub, HubParts, Inputs, READY};
+use starling_hub::metrics::Metrics;
+use starling_hub::source::Scan;
+use starling_hub::steward::Audit;
+use starling_hub::store::memory::MemoryStore;
+use starling_hub::web::Readiness;
+use starling_model::Limits;
+use tokio::sync::mpsc;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use crate::people;
+use crate::ports::{SimDialer, SimListener};
+use crate::random::Random;
+use crate::world::{FLEET, HUB, LiveHub, PORT, World};
+
+/// How often the directory is read.
+const READ: Duration = Duration::from_millis(500);
+
+/// How long the certificates of clusters last: some are renewed in each scenario.
+const LIFETIME: Duration = Duration::from_secs(300_000);
+
+/// How often an agent that has no token yet looks for one.
+const TOKEN: Duration = Duration::from_millis(200);
+
+/// Adds the hub, with the people beside it.
+pub(crate) fn add_hub(sim: &mut turmoil::Sim<'_>, world: &Arc<World>, seed: u64) {
+    let world = Arc::clone(world);
+    let starts = std::cell::Cell::new(0);
+    sim.host(HUB, move || {
+        starts.set(starts.get() + 1);
+        // The people of each start do other things.
+        run_hub(Arc::clone(&world), Random::new(seed, 1_000 + starts.get()))
+    });
+}
+
+/// Adds the agent of a cluster.
+pub(crate) fn add_agent(sim: &mut turmoil::Sim<'_>, world: &Arc<World>, number: usize) {
+    let (world, name) = (Arc::clone(world), world.clusters[number].name.clone());
+    sim.host(name, move || run_agent(Arc::clone(&world), number));
+}
+
+async fn run_hub(world: Arc<World>, draws: Random) -> turmoil::Result {
+    world.trace.note(HUB, "started");
+    let (scans, inputs) = mpsc::channel(1);
+    let mut hub = Hub::start(HubParts {
+        name: HUB.into(),
+        agent_address: format!("{HUB}:{PORT}"),
+        keyring: Arc::clone(&world.keyring),
+        store: Arc::new(MemoryStore::over(&world.medium(), Arc::clone(&world.clock) as _)),
+        inputs: Inputs::Scans(inputs),
+        listener: Arc::new(SimListener::bind(PORT).await?),
+        accept: AcceptLimits::for_connections(100),
+        limits: Limits::DEFAULT,
+        audit: Audit::to_log(),
+        clock: Arc::clone(&world.clock) as _,
+        entropy: Arc::clone(&world.entropy) as _,
+        metrics: Metrics::new(),
+        readiness: Readiness::waiting_for(&[READY]),
+        certificate_lifetime: LIFETIME,
+    })
+    .await?;
+    let live = LiveHub {
+        steward: hub.steward.clone(),
+        shard: Arc::clone(&hub.shard),
+        fleet: hub.fleet.clone(),
+        hold: hub.hold.clone(),
+    };
+    world.set_live(Some(live.clone()));
+    tokio::select! {
+        biased;
+        died = hub.died() => Err(format!("{died:?}").into()),
+        () = follow(&world, &live) => Err("the fleet's view ended".into()),
+        () = read_documents(&world, scans) => Err("nobody takes what is read".into()),
+        () = people::work(Arc::clone(&world), live.clone(), draws) => Err("the people left".into()),
+    }
+}
+
+/// Takes in each position that the hub commits.
+async fn follow(world: &World, live: &LiveHub) {
+    let mut fleets = live.fleet.clone();
+    loop {
+        let fleet = Arc::clone(&fleets.borrow_and_update());
+        world.see(&fleet);
+        if fleets.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Reads the documents whenever they changed.
+async fn read_documents(world: &World, scans: mpsc::Sender<Scan>) {
+    let mut read = None;
+    loop {
+        // Room first, so that what is handed over is what is there now.
+        let Ok(room) = scans.reserve().await else { return };
+        let (version, scan) = loop {
+            if let Some(newer) = world.read_documents(read) {
+                break newer;
+            }
+            sleep(READ).await;
+        };
+        read = Some(version);
+        room.send(scan);
+    }
+}
+
+async fn run_agent(world: Arc<World>, number: usize) -> turmoil::Result {
+    let managed = Arc::clone(&world.clusters[number]);
+    world.trace.note(&managed.name, "started");
+    let token = loop {
+        let token = world.people().tokens.get(&number).cloned();
+        if let Some(token) = token {
+            break token;
+        }
+        sleep(TOKEN).await;
+    };
+    let config = AgentConfig {
+        hub: format!("{HUB}:{PORT}"),
+        fleet: FLEET.into(),
+        trust_pem: world.keyring.authority().pem().into(),
+        token: TokenSource::Text(token),
+        identity: IdentityPlace::Secret("starling-agent-identity".into()),
+        version: "simulated".into(),
+    };
+    let dialer = SimDialer { host: managed.name.clone(), link: Arc::clone(&managed.link), trace: world.trace.clone() };
+    let ports = Ports {
+        clock: Arc::clone(&managed.clock) as _,
+        entropy: Arc::clone(&managed.entropy) as _,
+        dialer: Arc::new(dialer),
+    };
+    starling_agent::run(config, Arc::new(managed.api()), ports, CancellationToken::new()).await?;
+    Err("the agent ended".into())
+}

@@ -1,0 +1,190 @@
+//! The people who use the hub: they adopt, delete, approve and recover, and try again when the hub was away.
+//!
+//! They work beside the hub's process, so a crash of it takes their request along; what they want is kept in the world.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use starling_hub::source::own_file;
+use starling_hub_core::records::ProposalKind;
+use starling_hub_core::resources::{InputKey, Kind, Resource};
+use starling_hub_core::steward::{Adopt, Answer, Approve, Delete, Recover, Refusal, Request};
+use starling_model::{ErrorCode, Millis};
+use tokio::time::sleep;
+
+use crate::documents::{Slot, WORKSPACE, labels};
+use crate::random::Random;
+use crate::world::{AGENTS, FLEET, HUB, LiveHub, Wish, World};
+
+/// Who acts, for the audit record.
+const ACTOR: &str = "simulation";
+
+/// How often somebody looks.
+const LOOK: Duration = Duration::from_millis(300);
+
+/// How long to wait after a refusal.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// Works as long as the hub's process lives.
+pub(crate) async fn work(world: Arc<World>, hub: LiveHub, draws: Random) {
+    let mut person = Person { world, hub, draws, held_since: None };
+    loop {
+        sleep(LOOK).await;
+        person.look_after_hold().await;
+        let wish = person.world.people().wishes.front().copied();
+        if let Some(wish) = wish {
+            match person.carry_out(wish).await {
+                Ok(()) => drop(person.world.people().wishes.pop_front()),
+                Err(refusal) => {
+                    person.note(format!("{wish:?} refused: {refusal}"));
+                    sleep(AGAIN).await;
+                }
+            }
+        } else if person.world.people().settling {
+            person.settle().await;
+        }
+    }
+}
+
+struct Person {
+    world: Arc<World>,
+    hub: LiveHub,
+    draws: Random,
+    held_since: Option<Duration>,
+}
+
+impl Person {
+    /// Recovers the store some time after the alarm.
+    async fn look_after_hold(&mut self) {
+        let now = turmoil::sim_elapsed().unwrap_or_default();
+        let Some(reason) = self.hub.hold.reason() else {
+            self.held_since = None;
+            return;
+        };
+        let since = *self.held_since.get_or_insert(now);
+        if now < since + Duration::from_millis(self.draws.within(4_000..12_000)) {
+            return;
+        }
+        let recover = Recover {
+            fleet: FLEET.into(),
+            mark: self.world.keyring.mark().mark().map(|mark| (mark.era, mark.reserved)),
+            shown: self.hub.shard.newest_shown_fence(),
+        };
+        match self.ask(Request::Recover(recover)).await {
+            Ok(answer) => {
+                self.note(format!("recovered from {reason:?}: {answer:?}"));
+                self.world.people().recoveries += 1;
+            }
+            Err(refusal) => self.note(format!("recovery refused: {refusal}")),
+        }
+    }
+
+    async fn carry_out(&mut self, wish: Wish) -> Result<(), Refusal> {
+        match wish {
+            Wish::Adopt(number) => self.adopt(number).await,
+            Wish::Delete(slot) => self.delete(slot).await,
+            Wish::Approve => self.approve().await,
+        }
+    }
+
+    async fn adopt(&mut self, number: usize) -> Result<(), Refusal> {
+        let name = AGENTS[number];
+        let key = InputKey::new(Kind::ManagedCluster, WORKSPACE, name);
+        let expires = Millis(0).plus(crate::ports::EPOCH + Duration::from_secs(24 * 3600));
+        let adopt = Adopt {
+            workspace: WORKSPACE.into(),
+            name: name.into(),
+            labels: labels(number % 2),
+            expires,
+            file: own_file(&key),
+        };
+        if let Answer::Adopted(adopted) = self.ask(Request::Adopt(adopt)).await? {
+            self.note(format!("adopted {name}"));
+            if !self.world.documents().has(&key) {
+                self.world.documents().put(adopted.file, adopted.document);
+            }
+            self.world.people().tokens.insert(number, adopted.token.reveal());
+        }
+        Ok(())
+    }
+
+    /// Deletes as `starling delete` does: the count is shown, then confirmed; then the document goes.
+    async fn delete(&mut self, slot: &Slot) -> Result<(), Refusal> {
+        let key = slot.key();
+        let shown = self.ask(Request::Delete(Delete { key: key.clone(), approved_count: None })).await;
+        match shown {
+            Ok(Answer::Deletion(shown)) => {
+                if let Some(uid) = shown.uid {
+                    self.world.evidence().mean_deletion(uid);
+                }
+                self.dawdle().await;
+                let confirmed = Delete { key: key.clone(), approved_count: Some(shown.installs) };
+                self.ask(Request::Delete(confirmed)).await?;
+                self.note(format!("deleted {} from {} clusters", slot.name, shown.installs));
+            }
+            Ok(_) => {}
+            // An attempt before this one got that far.
+            Err(refusal) if refusal.code == ErrorCode::NotFound => {}
+            Err(refusal) => return Err(refusal),
+        }
+        self.dawdle().await;
+        self.world.documents().remove(&key);
+        Ok(())
+    }
+
+    async fn approve(&mut self) -> Result<(), Refusal> {
+        let fleet = Arc::clone(&self.hub.fleet.borrow());
+        for proposal in fleet.proposals() {
+            if let ProposalKind::Deselect | ProposalKind::Renew(_) = proposal.kind {
+                let mut evidence = self.world.evidence();
+                for cluster in &proposal.clusters.0 {
+                    evidence.mean_deselection(proposal.assignment, *cluster);
+                }
+            }
+            if let ProposalKind::Renew(_) | ProposalKind::Delete = proposal.kind {
+                self.world.evidence().mean_deletion(proposal.assignment);
+            }
+            let approve = Approve { proposal: proposal.id, count: AGENTS.len() as u64 };
+            match self.ask(Request::Approve(approve)).await {
+                Ok(_) => self.note(format!("approved {} of {}", proposal.kind.as_str(), proposal.name)),
+                // It was withdrawn meanwhile.
+                Err(refusal) if refusal.code == ErrorCode::NotFound => {}
+                Err(refusal) => return Err(refusal),
+            }
+        }
+        Ok(())
+    }
+
+    /// Approves whatever waits, and deletes what has lost its document for good.
+    async fn settle(&mut self) {
+        if let Err(refusal) = self.approve().await {
+            self.note(format!("approval refused: {refusal}"));
+        }
+        let fleet = Arc::clone(&self.hub.fleet.borrow());
+        for record in fleet.inputs_of(Kind::AddonAssignment).filter(|record| record.missing.is_some()) {
+            let Resource::AddonAssignment(document) = &record.resource else { continue };
+            let slot = crate::documents::SLOTS.iter().find(|slot| slot.name == document.metadata.name);
+            let key = record.resource.key();
+            if let Some(slot) = slot.filter(|_| !self.world.documents().has(&key))
+                && let Err(refusal) = self.delete(slot).await
+            {
+                self.note(format!("deletion refused: {refusal}"));
+            }
+        }
+        sleep(AGAIN).await;
+    }
+
+    /// Takes a person's time, in which a process may die.
+    async fn dawdle(&mut self) {
+        let wait = self.draws.within(0..800);
+        sleep(Duration::from_millis(wait)).await;
+    }
+
+    async fn ask(&self, request: Request) -> Result<Answer, Refusal> {
+        self.hub.steward.submit(ACTOR, request).await
+    }
+
+    fn note(&self, what: String) {
+        self.world.trace.note(HUB, what);
+    }
+}

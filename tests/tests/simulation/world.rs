@@ -1,0 +1,239 @@
+//! Everything that outlives a process: clusters, documents, the store, the fleet's secrets, and what people want.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use starling_hub::keyring::{KeyMaterial, Keyring, MarkFile, ServerNames};
+use starling_hub::shard::Shard;
+use starling_hub::source::Scan;
+use starling_hub::steward::{Hold, StewardHandle};
+use starling_hub::store::memory::MemoryMedium;
+use starling_hub_core::fleet::Fleet;
+use starling_model::ClusterId;
+use tokio::sync::watch;
+
+use crate::cluster::{Flaw, Managed};
+use crate::documents::{Documents, Known, SLOTS, Slot, Wanted};
+use crate::evidence::Evidence;
+use crate::ports::{DriverTime, SimClock, SimEntropy};
+use crate::trace::Trace;
+
+/// The fleet's name.
+pub(crate) const FLEET: &str = "simulated";
+
+/// The hub's host.
+pub(crate) const HUB: &str = "hub";
+
+/// The hub's port.
+pub(crate) const PORT: u16 = 8443;
+
+/// The agents' hosts.
+pub(crate) const AGENTS: [&str; 3] = ["edge-1", "edge-2", "edge-3"];
+
+/// The world of one simulation.
+pub(crate) struct World {
+    /// What happened.
+    pub(crate) trace: Trace,
+    /// The time between two steps.
+    pub(crate) time: Arc<DriverTime>,
+    /// The managed clusters.
+    pub(crate) clusters: Vec<Arc<Managed>>,
+    /// The hub's clock.
+    pub(crate) clock: Arc<SimClock>,
+    /// The hub's entropy.
+    pub(crate) entropy: Arc<SimEntropy>,
+    /// The fleet's secrets, with the mark.
+    pub(crate) keyring: Arc<Keyring>,
+    documents: Mutex<Documents>,
+    evidence: Mutex<Evidence>,
+    people: Mutex<People>,
+    hub: Mutex<HubMachine>,
+}
+
+/// The machine of the hub.
+#[derive(Default)]
+struct HubMachine {
+    store: Store,
+    live: Option<LiveHub>,
+    newest: Option<Arc<Fleet>>,
+}
+
+/// The hub's store, and what of the documents it is made of.
+#[derive(Clone, Default)]
+pub(crate) struct Store {
+    medium: MemoryMedium,
+    known: Known,
+}
+
+/// A running hub, as the driver looks into it.
+#[derive(Clone)]
+pub(crate) struct LiveHub {
+    /// The way to ask the steward.
+    pub(crate) steward: StewardHandle,
+    /// The clusters.
+    pub(crate) shard: Arc<Shard>,
+    /// The fleet at each position.
+    pub(crate) fleet: watch::Receiver<Arc<Fleet>>,
+    /// Whether the fleet holds.
+    pub(crate) hold: Hold,
+}
+
+/// What people want of the hub, and what it gave them.
+#[derive(Debug, Default)]
+pub(crate) struct People {
+    /// What is still to be done, in order.
+    pub(crate) wishes: VecDeque<Wish>,
+    /// The join tokens, by the number of the cluster.
+    pub(crate) tokens: BTreeMap<usize, String>,
+    /// Whether they approve and delete whatever waits, so that the scenario comes to its end.
+    pub(crate) settling: bool,
+    /// How often they recovered the store.
+    pub(crate) recoveries: u64,
+}
+
+/// Something that somebody wants of the hub.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Wish {
+    /// A cluster adopted, by its number.
+    Adopt(usize),
+    /// An assignment deleted.
+    Delete(&'static Slot),
+    /// Everything approved that waits now.
+    Approve,
+}
+
+impl World {
+    /// Makes the world of a seed.
+    pub(crate) fn new(seed: u64, flaw: Flaw) -> Arc<Self> {
+        let (trace, time) = (Trace::default(), Arc::<DriverTime>::default());
+        let clock = Arc::new(SimClock::new(&time, Duration::ZERO));
+        let entropy = Arc::new(SimEntropy::new(seed, 1));
+        let names = ServerNames { dns: [HUB.to_owned()].into(), ..ServerNames::default() };
+        let ports = (&*clock as _, &*entropy as _);
+        let keyring = Keyring::in_memory(FLEET, names, secrets(), MarkFile::in_memory(None), ports);
+        let clusters = (0_u64..).zip(AGENTS).map(|(number, name)| {
+            // One agent with a flaw is enough.
+            let flaw = if number == 0 { flaw } else { Flaw::None };
+            Arc::new(Managed::new(name, (seed, number), &time, &trace, flaw))
+        });
+        Arc::new(Self {
+            clusters: clusters.collect(),
+            trace,
+            time,
+            clock,
+            entropy,
+            keyring: Arc::new(keyring.expect("the secrets are whole")),
+            documents: Mutex::new(Documents::new()),
+            evidence: Mutex::default(),
+            people: Mutex::default(),
+            hub: Mutex::default(),
+        })
+    }
+
+    /// Locks the documents.
+    pub(crate) fn documents(&self) -> MutexGuard<'_, Documents> {
+        lock(&self.documents)
+    }
+
+    /// Locks the evidence.
+    pub(crate) fn evidence(&self) -> MutexGuard<'_, Evidence> {
+        lock(&self.evidence)
+    }
+
+    /// Locks what people want.
+    pub(crate) fn people(&self) -> MutexGuard<'_, People> {
+        lock(&self.people)
+    }
+
+    /// Returns the running hub; `None` while it is down.
+    pub(crate) fn live(&self) -> Option<LiveHub> {
+        lock(&self.hub).live.clone()
+    }
+
+    /// Notes that the hub runs, or no longer does.
+    pub(crate) fn set_live(&self, live: Option<LiveHub>) {
+        // Dropped after the lock is free: what goes with a hub may look here.
+        let before = std::mem::replace(&mut lock(&self.hub).live, live);
+        drop(before);
+    }
+
+    /// Returns the store's records.
+    pub(crate) fn medium(&self) -> MemoryMedium {
+        lock(&self.hub).store.medium.clone()
+    }
+
+    /// Copies the store.
+    pub(crate) fn back_up(&self) -> Store {
+        let Store { medium, known } = lock(&self.hub).store.clone();
+        Store { medium: medium.snapshot(), known }
+    }
+
+    /// Puts another store in the place of the one that was there.
+    pub(crate) fn replace_store(&self, store: Store) {
+        lock(&self.hub).store = store;
+    }
+
+    /// Takes in a position that the hub committed.
+    pub(crate) fn see(&self, fleet: &Arc<Fleet>) {
+        let Some(now) = turmoil::sim_elapsed() else { return };
+        let era = fleet.era().map_or(0, |record| record.era.number);
+        self.trace.note(HUB, format!("position {} of era {era}", fleet.position()));
+        let ids: Vec<ClusterId> = self.clusters.iter().map(|managed| managed.id).collect();
+        self.evidence().see(fleet, &ids, now);
+        lock(&self.hub).newest = Some(Arc::clone(fleet));
+    }
+
+    /// Reads the documents for the hub if they changed since they had the given version, and notes what they mean compared
+    /// with what the hub read before.
+    pub(crate) fn read_documents(&self, read: Option<u64>) -> Option<(u64, Scan)> {
+        let documents = self.documents();
+        if read == Some(documents.version()) {
+            return None;
+        }
+        let (version, scan) = (documents.version(), documents.scan());
+        drop(documents);
+        let now = turmoil::sim_elapsed().unwrap_or_default();
+        let (newest, before, after) = {
+            let mut hub = lock(&self.hub);
+            let before = hub.store.known.clone();
+            hub.store.known.take_in(&scan.inputs);
+            (hub.newest.clone(), before, hub.store.known.clone())
+        };
+        let mut evidence = self.evidence();
+        for slot in &SLOTS {
+            let key = slot.key();
+            let assignment = newest.as_ref().and_then(|fleet| fleet.assignment_named(&key.namespace, &key.name));
+            let Some(assignment) = assignment else { continue };
+            for managed in &self.clusters {
+                match (before.selects(slot.name, &managed.name), after.selects(slot.name, &managed.name)) {
+                    (true, false) => evidence.mean_deselection(assignment.record.uid, managed.id),
+                    (false, true) => evidence.mean_selection(assignment.record.uid, managed.id, now),
+                    (true, true) | (false, false) => {}
+                }
+            }
+        }
+        Some((version, scan))
+    }
+
+    /// Writes an assignment as a person does.
+    pub(crate) fn assign(&self, slot: &Slot, wanted: Wanted) {
+        self.evidence().mean_version(slot.name, wanted);
+        self.documents().assign(slot, wanted);
+    }
+}
+
+/// The fleet's secrets: made once for the process, since nothing that is traced depends on their bytes.
+fn secrets() -> KeyMaterial {
+    static SECRETS: OnceLock<KeyMaterial> = OnceLock::new();
+    let make = || {
+        let time = Arc::default();
+        KeyMaterial::generate(FLEET, &SimClock::new(&time, Duration::ZERO), &SimEntropy::new(0, 0))
+            .expect("keys can be made")
+    };
+    SECRETS.get_or_init(make).clone()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
