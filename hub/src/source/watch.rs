@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use notify::{RecursiveMode, Watcher};
+use notify::event::{AccessKind, AccessMode};
+use notify::{Event, EventKind, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -53,7 +54,11 @@ async fn settle(noticed: &mut mpsc::Receiver<()>) {
 }
 
 fn start(root: &Path, notices: mpsc::Sender<()>) -> Option<notify::RecommendedWatcher> {
-    let notice = move |_: notify::Result<notify::Event>| {
+    let notice = move |event: notify::Result<Event>| {
+        // Reading is no change: our own reading would otherwise be the reason for the next one. An error may be a lost change.
+        if event.is_ok_and(|event| is_reading(event.kind)) {
+            return;
+        }
         // A full channel holds the notice already.
         let _ = notices.try_send(());
     };
@@ -64,4 +69,33 @@ fn start(root: &Path, notices: mpsc::Sender<()>) -> Option<notify::RecommendedWa
     watcher
         .inspect_err(|error| tracing::warn!(directory = %root.display(), %error, "cannot watch, reading now and then"))
         .ok()
+}
+
+fn is_reading(kind: EventKind) -> bool {
+    matches!(kind, EventKind::Access(access) if access != AccessKind::Close(AccessMode::Write))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn reading_the_directory_does_not_make_it_be_read_again() {
+        let folder = tempfile::tempdir().expect("make a directory");
+        std::fs::write(folder.path().join("a.yaml"), "# nothing yet\n").expect("write");
+        let (sender, mut scans) = mpsc::channel(1);
+        let cancelled = CancellationToken::new();
+        let following = tokio::spawn(follow(Directory::new(folder.path()), sender, cancelled.clone()));
+        // The file settles within the first scans.
+        while scans.recv().await.expect("a scan").unsettled {}
+        for _ in 0..5 {
+            std::fs::read_to_string(folder.path().join("a.yaml")).expect("read");
+        }
+        let none = tokio::time::timeout(SETTLED * 2, scans.recv()).await;
+        assert!(none.is_err(), "nothing changed");
+        std::fs::write(folder.path().join("b.yaml"), "# something\n").expect("write");
+        scans.recv().await.expect("a scan");
+        cancelled.cancel();
+        following.await.expect("it ends");
+    }
 }
