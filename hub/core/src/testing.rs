@@ -19,6 +19,7 @@ pub(crate) struct Hub {
     pub(crate) now: Millis,
     pub(crate) heard: HeardClusters,
     pub(crate) files: BTreeMap<String, SourceFile>,
+    pub(crate) unlisted: BTreeSet<String>,
     entropy: Counter,
 }
 
@@ -49,6 +50,7 @@ impl Hub {
             now: Millis(1_000_000_000),
             heard: HeardClusters::default(),
             files: BTreeMap::new(),
+            unlisted: BTreeSet::new(),
             entropy: Counter(0),
         };
         hub.ask(&Request::Begin).expect("a new fleet begins");
@@ -63,7 +65,7 @@ impl Hub {
     }
 
     pub(crate) fn sync(&mut self) -> Synced {
-        let request = Request::SyncInputs(SyncInputs { files: self.files.clone(), ..SyncInputs::default() });
+        let request = Request::SyncInputs(SyncInputs { files: self.files.clone(), unlisted: self.unlisted.clone() });
         match self.ask(&request) {
             Ok(Answer::Synced(synced)) => synced,
             other => panic!("a sync answers otherwise: {other:?}"),

@@ -4,6 +4,7 @@
 //! missing. A deleted resource whose document is still there stays deleted until that document goes or changes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use super::delete::{by_document, check_deletable, remove_input};
 use super::draft::Draft;
@@ -35,7 +36,9 @@ pub(super) fn decide(fleet: &Fleet, sync: &SyncInputs, context: &mut Context<'_>
         synced.changed += 1;
     }
     for record in fleet.all_deleted() {
-        if !reading.named.contains(&record.key) && !is_unreadable(sync, &record.file) {
+        // A directory without any file is no evidence either: it may be a volume that is not mounted.
+        let is_gone = !reading.named.contains(&record.key) && !is_unreadable(sync, &record.file);
+        if is_gone && !sync.files.is_empty() {
             draft.change(Change::DeleteDeleted(record.key.clone()));
         }
     }
@@ -46,6 +49,7 @@ pub(super) fn decide(fleet: &Fleet, sync: &SyncInputs, context: &mut Context<'_>
 
 fn is_unreadable(sync: &SyncInputs, file: &str) -> bool {
     sync.files.get(file).is_some_and(|file| file.unreadable)
+        || sync.unlisted.iter().any(|folder| folder.is_empty() || Path::new(file).starts_with(folder))
 }
 
 /// One document of the directory.
@@ -112,6 +116,14 @@ fn take(
     synced: &mut Synced,
 ) {
     let known = draft.after.input(key).cloned();
+    let own_file = known.as_ref().map(|record| record.file.as_str());
+    let own_file = own_file.or_else(|| draft.after.deleted(key).map(|record| record.file.as_str()));
+    if let Some(own_file) = own_file.filter(|own_file| *own_file != found.file && is_unreadable(sync, own_file)) {
+        let text = format!("its own file {own_file} cannot be read; this copy is not taken");
+        let problem = Problem::new(key.clone(), text, format!("make {own_file} readable, or remove it"));
+        synced.problems.push(DocumentProblem { file: found.file.to_owned(), line: found.line, problem });
+        return;
+    }
     let digest = match &known {
         Some(known) if known.resource == *found.resource => known.digest,
         Some(_) | None => found.resource.digest(),

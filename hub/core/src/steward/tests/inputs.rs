@@ -1,7 +1,7 @@
 use starling_model::{Action, BlockedReason, Digest, ErrorCode};
 
 use crate::resources::Kind;
-use crate::steward::{Answer, ApplyResources, Outcome, Request, SourceFile};
+use crate::steward::{Answer, ApplyResources, Delete, Outcome, Request, SourceFile};
 use crate::testing::{Hub, TO_PROD, assignment, cluster, cluster_in, key, workspace, yaml};
 
 fn revision(hub: &Hub, name: &str) -> Digest {
@@ -113,6 +113,50 @@ fn a_copy_in_another_file_changes_nothing() {
     hub.files.remove("web.yaml");
     assert_eq!(hub.sync().problems, []);
     assert_eq!(hub.assignment("web").document().spec.version, "2.0.0");
+}
+
+#[test]
+fn a_copy_is_not_taken_while_the_own_file_cannot_be_read() {
+    let mut hub = with_assignment();
+    let position = hub.fleet.position();
+    hub.write("a-copy.yaml", &assignment("web", &TO_PROD.replace("1.0.0", "2.0.0")));
+    hub.files.insert("web.yaml".to_owned(), SourceFile { documents: Vec::new(), unreadable: true });
+    let synced = hub.sync();
+    assert_eq!((synced.problems.len(), hub.fleet.position()), (1, position));
+    assert_eq!(synced.problems[0].problem.message, "its own file web.yaml cannot be read; this copy is not taken");
+    hub.files.remove("web.yaml");
+    hub.unlisted.insert(String::new());
+    assert_eq!((hub.sync().problems.len(), hub.fleet.position()), (1, position));
+    hub.unlisted.clear();
+    assert_eq!(hub.sync().problems, []);
+    assert_eq!(hub.assignment("web").document().spec.version, "2.0.0");
+}
+
+#[test]
+fn what_is_in_a_folder_that_cannot_be_listed_is_neither_missing_nor_removed() {
+    let mut hub = Hub::new();
+    hub.add_clusters(1);
+    for name in ["web", "api"] {
+        hub.write(&format!("apps/{name}.yaml"), &assignment(name, TO_PROD));
+    }
+    hub.sync();
+    let deleted = key(Kind::AddonAssignment, "dev", "api");
+    let delete = Delete { key: deleted.clone(), approved_count: Some(1) };
+    hub.ask(&Request::Delete(delete)).expect("deleted");
+    let files = hub.files.clone();
+    hub.files.retain(|file, _| !file.starts_with("apps/"));
+    hub.unlisted.insert("apps".to_owned());
+    hub.sync();
+    assert!(hub.assignment("web").input.missing.is_none() && hub.fleet.deleted(&deleted).is_some());
+    hub.unlisted.clear();
+    hub.files.clear();
+    hub.sync();
+    assert!(hub.assignment("web").input.missing.is_some(), "an emptied directory is no error");
+    assert!(hub.fleet.deleted(&deleted).is_some(), "and proves nothing");
+    hub.files = files;
+    hub.sync();
+    assert!(hub.fleet.assignment_named("dev", "api").is_none(), "what was deleted does not come back");
+    assert!(hub.assignment("web").input.missing.is_none());
 }
 
 #[test]
