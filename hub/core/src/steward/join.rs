@@ -21,6 +21,7 @@ pub(super) fn join(fleet: &Fleet, join: &Join, context: &Context<'_>) -> Result<
     if known.is_some_and(|record| matches!(record.stage, ClusterStage::Detaching { .. })) {
         return Err(Refusal::credential(CredentialRefusal::ClusterDetached));
     }
+    check_fingerprint(fleet, cluster, &join.fingerprint).map_err(Refusal::credential)?;
     let name = fleet.cluster(cluster).map(|input| input.name());
     let mut revoked_keys = known.map(|record| record.revoked_keys.clone()).unwrap_or_default();
     // Whoever joins anew with another key has lost the one before, or was copied.
@@ -101,6 +102,7 @@ pub(super) fn see(fleet: &Fleet, see: &SeeCluster, context: &Context<'_>) -> Res
         Admission::Refused(reason) => return Err(Refusal::credential(reason)),
         Admission::Known => Vec::new(),
         Admission::ToRecord => {
+            check_fingerprint(fleet, see.cluster, &see.fingerprint).map_err(Refusal::credential)?;
             let name = fleet.cluster(see.cluster).map(|input| input.name());
             let (key, fingerprint) = (vec![see.key], see.fingerprint.clone());
             let record = match fleet.identity(see.cluster) {
@@ -112,6 +114,19 @@ pub(super) fn see(fleet: &Fleet, see: &SeeCluster, context: &Context<'_>) -> Res
     };
     let audit = audit(context, "cluster-recorded", see.cluster, &changes);
     Ok(Decision { changes, position: context.position, answer: Answer::Seen, audit })
+}
+
+/// Refuses a cluster that another identity stands for already: both would be planned for the same objects.
+fn check_fingerprint(fleet: &Fleet, cluster: ClusterId, fingerprint: &str) -> Result<(), CredentialRefusal> {
+    let is_other = |record: &ClusterRecord| {
+        record.id != cluster
+            && record.fingerprint == fingerprint
+            && !matches!(record.stage, ClusterStage::Detached { .. })
+    };
+    if !fingerprint.is_empty() && fleet.identities().any(|record| is_other(record)) {
+        return Err(CredentialRefusal::FingerprintChanged);
+    }
+    Ok(())
 }
 
 fn new_record(

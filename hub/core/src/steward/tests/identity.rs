@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use starling_model::{ClusterId, Digest, ErrorCode, Millis};
 
 use crate::enrolment::{Admission, CredentialRefusal, JoinToken, admit};
@@ -221,4 +223,25 @@ fn a_cluster_without_an_agent_is_forgotten() {
     assert_eq!(detach(&mut hub, true), DetachStage::Forgotten);
     let stage = hub.fleet.identity(cluster).expect("never pruned").stage;
     assert!(matches!(stage, ClusterStage::Detached { .. }));
+}
+
+#[test]
+fn a_cluster_that_another_identity_stands_for_is_refused() {
+    let mut hub = Hub::new();
+    let first = adopt(&mut hub).expect("adopted");
+    assert_eq!(join(&mut hub, &first.token, 1), Ok(first.cluster));
+    let second = Adopt {
+        workspace: "dev".to_owned(),
+        name: "other".to_owned(),
+        labels: BTreeMap::new(),
+        expires: Millis(u64::MAX),
+        file: "clusters/other.yaml".to_owned(),
+    };
+    let Ok(Answer::Adopted(second)) = hub.ask(&Request::Adopt(second)) else { panic!("not adopted") };
+    assert_eq!(join(&mut hub, &second.token, 2), Err(CredentialRefusal::FingerprintChanged));
+    let see = SeeCluster { cluster: ClusterId([9; 16]), key: digest(3), fingerprint: KUBE_SYSTEM.to_owned() };
+    let seen = hub.ask(&Request::SeeCluster(see)).expect_err("refused");
+    assert_eq!(seen.credential, Some(CredentialRefusal::FingerprintChanged));
+    detach(&mut hub, true);
+    assert_eq!(join(&mut hub, &second.token, 2), Ok(second.cluster), "who was detached makes room");
 }
