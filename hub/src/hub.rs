@@ -45,6 +45,9 @@ const ADMIN_MESSAGE: usize = 16 * 1024 * 1024;
 /// What [`Readiness`] waits for until a hub answers.
 pub const READY: &str = "hub";
 
+/// How long calls may take to end after the port is closed.
+const ANSWERS: Duration = Duration::from_secs(2);
+
 /// How long agents may take to leave when the process stops.
 const DRAIN: Duration = Duration::from_secs(5);
 
@@ -101,7 +104,10 @@ pub struct Hub {
     sessions: Sessions,
     tasks: Tasks,
     deaths: Deaths,
+    /// Cancelled to close the port.
     serving: CancellationToken,
+    /// Cancelled when the last answer is out.
+    served: CancellationToken,
 }
 
 impl Hub {
@@ -215,7 +221,11 @@ impl Hub {
             limits: parts.accept,
             metrics: parts.metrics.edge.clone(),
         });
-        tasks.spawn(Task::Accept, endless(accepting));
+        let accepting = async move {
+            accepting.await;
+            Ok::<(), TaskError>(())
+        };
+        tasks.spawn(Task::Accept, asked(serving.clone(), working.clone(), accepting));
         let server = accept::server(Arc::clone(&parts.clock))
             .add_service(sessions.clone().into_server())
             .add_service(EnrolmentServiceServer::new(enrolment))
@@ -223,9 +233,18 @@ impl Hub {
             .add_service(health_service)
             .add_service(reflection)
             .serve_with_incoming_shutdown(connections, serving.clone().cancelled_owned());
-        tasks.spawn(Task::Serve, server);
+        let served = CancellationToken::new();
+        let server = {
+            let served = served.clone();
+            async move {
+                let outcome = server.await;
+                served.cancel();
+                outcome
+            }
+        };
+        tasks.spawn(Task::Serve, asked(serving.clone(), working.clone(), server));
         parts.readiness.ready(READY);
-        Ok(Self { steward, shard, fleet, hold, sessions, tasks, deaths, serving })
+        Ok(Self { steward, shard, fleet, hold, sessions, tasks, deaths, serving, served })
     }
 
     /// Waits until a task that the hub cannot be without has ended.
@@ -236,7 +255,7 @@ impl Hub {
     /// Returns the end of the hub, in order: agents are told to leave, the port closes, decisions end.
     #[must_use]
     pub fn shutdown(self, within: Duration) -> Shutdown {
-        let Self { sessions, tasks, serving, .. } = self;
+        let Self { sessions, tasks, serving, served, .. } = self;
         let drain = async move {
             let late = sessions.drain(DRAIN).await;
             if late > 0 {
@@ -245,7 +264,13 @@ impl Hub {
         };
         Shutdown::within(within)
             .step("drain sessions", drain)
-            .step("close the port", async move { serving.cancel() })
+            .step("close the port", async move {
+                serving.cancel();
+                // A watch has no end of its own; what is left of it is cut with the tasks.
+                if tokio::time::timeout(ANSWERS, served.cancelled()).await.is_err() {
+                    tracing::info!("calls are cut that did not end in time");
+                }
+            })
             .step("end the tasks", async move { tasks.stop().await })
     }
 }
@@ -259,6 +284,23 @@ fn at_start(keyring: &Keyring, fleet: &Fleet) -> Start {
 async fn endless(task: impl Future<Output = ()>) -> Result<(), TaskError> {
     task.await;
     Ok(())
+}
+
+/// Runs a task that may end once `asked` is cancelled, and is cut short when the hub stops.
+async fn asked<E: Into<TaskError>>(
+    asked: CancellationToken,
+    stopping: CancellationToken,
+    task: impl Future<Output = Result<(), E>>,
+) -> Result<(), TaskError> {
+    match stopping.clone().run_until_cancelled_owned(task).await {
+        Some(Err(error)) => Err(error.into()),
+        Some(Ok(())) if asked.is_cancelled() => {
+            // Its end was wanted, and is no death before the other tasks end, too.
+            stopping.cancelled().await;
+            Ok(())
+        }
+        Some(Ok(())) | None => Ok(()),
+    }
 }
 
 /// Runs a task that is cut short when the hub stops.
