@@ -263,10 +263,16 @@ fn store(text: &str, bodies: &mut BTreeMap<String, String>) -> Vec<String> {
 fn fetch(names: &[String], bodies: &BTreeMap<String, String>) -> Result<String, RecordError> {
     let mut text = String::new();
     for name in names {
-        let page = bodies.get(name).filter(|page| body_name(page) == *name);
+        let page = bodies.get(name).filter(|page| is_whole(name, page));
         text.push_str(page.ok_or_else(|| RecordError::BodyLost(name.clone()))?);
     }
     Ok(text)
+}
+
+/// Tells whether a body is what its name says.
+#[must_use]
+pub fn is_whole(name: &str, page: &str) -> bool {
+    body_name(page) == name
 }
 
 fn body_name(page: &str) -> String {

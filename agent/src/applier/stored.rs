@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use starling_agent_core::inventory::Inventory;
-use starling_agent_core::records::RecordError;
+use starling_agent_core::records::{RecordError, is_whole};
 
 use crate::cluster::{ClusterApi, ClusterError, InventoryChange};
 
@@ -38,7 +38,9 @@ impl Stored {
         for install in &loaded.damaged {
             tracing::warn!(%install, "the stored render is lost; the install is held on until the hub sends it again");
         }
-        let bodies = stored.bodies.into_keys().collect();
+        // What was tampered with counts as not stored, and is written anew when it is needed.
+        let whole = stored.bodies.into_iter().filter(|(name, page)| is_whole(name, page));
+        let bodies = whole.map(|(name, _)| name).collect();
         Ok(Self { cluster, inventory: Arc::new(loaded.inventory), version: Some(stored.version), bodies })
     }
 

@@ -55,7 +55,8 @@ pub trait ClusterApi: Send + Sync + 'static {
     /// New bodies are stored before the head, so that a head never names a body that is not there.
     async fn swap_inventory(&self, expected: Option<&str>, change: &InventoryChange) -> Result<String, ClusterError>;
 
-    /// Removes stored bodies that are not among those to keep.
+    /// Removes stored bodies that are not among those to keep; [`ClusterError::Conflict`] if the head is no longer the
+    /// one that was stored last through this port.
     async fn collect_inventory(&self, keep: &BTreeSet<String>) -> Result<(), ClusterError>;
 
     /// Reads the agent's identity from the Secret of the given name.

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use http::Method;
 use starling_model::Value;
 
-use super::request::{JSON, METADATA_LIST_ONLY, Requests};
-use crate::cluster::{ClusterError, InventoryChange, StoredInventory};
+use super::request::{JSON, METADATA_LIST_ONLY, METADATA_ONLY, Requests, delete_options};
+use crate::cluster::{ClusterError, InventoryChange, Preconditions, StoredInventory};
 
 const HEAD: &str = "starling-inventory";
 const BODY_SELECTOR: &str = "starling.dev%2Finventory%3Dbody";
@@ -42,10 +42,14 @@ pub(super) async fn swap(
     for (name, json) in &change.bodies {
         let document = config_map(namespace, &config_map_name(name), "body", json, Some(name));
         match requests.write(Method::POST, &collection(namespace), JSON, &document).await {
-            // Content-addressed: the same name means the same content.
-            Ok(_) | Err(ClusterError::Conflict(_)) => {}
-            Err(error) => return Err(error),
-        }
+            // Content-addressed: what is there is the same, or was tampered with and is written anew. Either way it
+            // changes, so that nobody who listed it before removes it.
+            Err(ClusterError::Conflict(_)) => {
+                let path = path(namespace, &config_map_name(name));
+                requests.write(Method::PUT, &path, JSON, &document).await?
+            }
+            answer => answer?,
+        };
     }
     let mut head = config_map(namespace, HEAD, "head", &change.head, None);
     let stored = match expected {
@@ -61,17 +65,29 @@ pub(super) async fn swap(
     Ok(resource_version(&stored))
 }
 
-/// Removes bodies that are not to be kept.
-pub(super) async fn collect(requests: &Requests, namespace: &str, keep: &BTreeSet<String>) -> Result<(), ClusterError> {
+/// Removes bodies that are not to be kept, if the head is still the one of this version.
+pub(super) async fn collect(
+    requests: &Requests,
+    namespace: &str,
+    version: &str,
+    keep: &BTreeSet<String>,
+) -> Result<(), ClusterError> {
     let list_path = format!("{}?labelSelector={BODY_SELECTOR}", collection(namespace));
     let bodies = requests.read(&list_path, METADATA_LIST_ONLY).await?;
+    // Read after the list: under another head the bodies may be another agent's, and that agent knows which it needs.
+    let head = requests.read(&path(namespace, HEAD), METADATA_ONLY).await?;
+    if resource_version(&head) != version {
+        return Err(ClusterError::Conflict("the inventory was stored by another agent".to_owned()));
+    }
     for body in items(&bodies) {
         let Some(name) = body.at(&["metadata", "name"]).and_then(Value::as_str) else { continue };
         if body_name(body).is_some_and(|name| keep.contains(name)) {
             continue;
         }
-        match requests.write(Method::DELETE, &path(namespace, name), JSON, &Value::empty_map()).await {
-            Ok(_) | Err(ClusterError::NotFound) => {}
+        let options = delete_options(&Preconditions::of(body));
+        match requests.write(Method::DELETE, &path(namespace, name), JSON, &options).await {
+            // A body that was written since the list is somebody's.
+            Ok(_) | Err(ClusterError::NotFound | ClusterError::Conflict(_)) => {}
             Err(error) => return Err(error),
         }
     }

@@ -10,7 +10,8 @@ mod watch;
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
@@ -25,10 +26,19 @@ use super::{
     StoredInventory,
 };
 
+/// How long a connection to the API server may take to come up.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a connection may be silent while something is read. The API server ends a watch before that, so that a
+/// watch that is silent for longer is dead.
+const READ_TIMEOUT: Duration = Duration::from_secs(330);
+
 /// The API server that a kubeconfig or the pod's service account names.
 pub struct KubeCluster {
     requests: Arc<Requests>,
     namespace: String,
+    /// The version of the inventory's head that was stored last.
+    stored: Mutex<Option<String>>,
 }
 
 impl KubeCluster {
@@ -44,8 +54,14 @@ impl KubeCluster {
             }
             None => Config::infer().await?,
         };
-        config.connect_timeout = Some(std::time::Duration::from_secs(10));
-        Ok(Self { requests: Arc::new(Requests::new(Client::try_from(config)?)), namespace: namespace.to_owned() })
+        config.connect_timeout = Some(CONNECT_TIMEOUT);
+        config.read_timeout = Some(READ_TIMEOUT);
+        let requests = Arc::new(Requests::new(Client::try_from(config)?));
+        Ok(Self { requests, namespace: namespace.to_owned(), stored: Mutex::default() })
+    }
+
+    fn stored(&self) -> MutexGuard<'_, Option<String>> {
+        self.stored.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -88,16 +104,7 @@ impl ClusterApi for KubeCluster {
 
     async fn delete(&self, resource: &ResourceRef, only: &Preconditions) -> Result<(), ClusterError> {
         let path = self.requests.object_path(resource).await?;
-        let preconditions = Value::map([
-            ("uid", Value::from(only.uid.as_str())),
-            ("resourceVersion", Value::from(only.resource_version.as_str())),
-        ]);
-        let options = Value::map([
-            ("apiVersion", Value::from("v1")),
-            ("kind", Value::from("DeleteOptions")),
-            ("preconditions", preconditions),
-        ]);
-        self.requests.write(Method::DELETE, &path, JSON, &options).await.map(|_| ())
+        self.requests.write(Method::DELETE, &path, JSON, &request::delete_options(only)).await.map(|_| ())
     }
 
     async fn ensure_namespace(&self, name: &str) -> Result<(), ClusterError> {
@@ -124,11 +131,15 @@ impl ClusterApi for KubeCluster {
     }
 
     async fn swap_inventory(&self, expected: Option<&str>, change: &InventoryChange) -> Result<String, ClusterError> {
-        inventory::swap(&self.requests, &self.namespace, expected, change).await
+        let version = inventory::swap(&self.requests, &self.namespace, expected, change).await?;
+        *self.stored() = Some(version.clone());
+        Ok(version)
     }
 
     async fn collect_inventory(&self, keep: &BTreeSet<String>) -> Result<(), ClusterError> {
-        inventory::collect(&self.requests, &self.namespace, keep).await
+        // Only what this process stored tells it which bodies are needed.
+        let Some(version) = self.stored().clone() else { return Ok(()) };
+        inventory::collect(&self.requests, &self.namespace, &version, keep).await
     }
 
     async fn load_identity(&self, secret: &str) -> Result<Option<StoredIdentity>, ClusterError> {

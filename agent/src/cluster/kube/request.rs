@@ -9,7 +9,7 @@ use kube::Client;
 use kube::core::Status;
 use starling_model::{ObjectKey, Value};
 
-use crate::cluster::{ClusterError, ResourceRef};
+use crate::cluster::{ClusterError, Preconditions, ResourceRef};
 
 /// How long one request may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -149,6 +149,19 @@ fn path_segment(text: &str) -> Result<&str, ClusterError> {
         return Err(ClusterError::Rejected(format!("{text:?} is not a valid name")));
     }
     Ok(text)
+}
+
+/// Returns the body of a deletion that needs the object to be the one that was read.
+pub(super) fn delete_options(only: &Preconditions) -> Value {
+    let preconditions = Value::map([
+        ("uid", Value::from(only.uid.as_str())),
+        ("resourceVersion", Value::from(only.resource_version.as_str())),
+    ]);
+    Value::map([
+        ("apiVersion", Value::from("v1")),
+        ("kind", Value::from("DeleteOptions")),
+        ("preconditions", preconditions),
+    ])
 }
 
 /// Translates the client's error.
