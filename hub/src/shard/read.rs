@@ -8,7 +8,7 @@ use starling_hub_core::index::{Cursor, Filter, Found, HealthCounts, Page};
 use starling_hub_core::planner;
 use starling_hub_core::session::standing::{ClusterStanding, InstallStanding, judge_install, sum_up};
 use starling_hub_core::steward::Heard;
-use starling_model::{ClusterId, Entry, Facts, InstallKey, InstallReport, Millis, ObjectKey, Plan, Uid};
+use starling_model::{Action, ClusterId, Entry, Facts, InstallKey, InstallReport, Millis, ObjectKey, Plan, Uid};
 
 use super::Shard;
 use super::cluster::{Cluster, State};
@@ -158,6 +158,7 @@ impl Shard {
         let mut reports: BTreeMap<InstallKey, InstallReport> =
             index.installs(id).map(|report| (report.install.clone(), report)).collect();
         let health = index.counts_by_assignment(id);
+        let messages = index.worst_messages(id);
         let view = |install: &InstallKey, planned: Option<&Entry>, report: Option<InstallReport>| {
             let assignment = planned.map(|entry| entry.assignment).or(report.as_ref().map(|report| report.assignment));
             let health = assignment.and_then(|uid| health.get(&uid)).copied().unwrap_or_default();
@@ -166,7 +167,7 @@ impl Shard {
                 let held = |uid: Uid, key: &InstallKey| uid == report.assignment && *key == report.install;
                 plan.tombstones.iter().any(|tombstone| held(tombstone.assignment, &tombstone.install))
             });
-            let message = assignment.and_then(|uid| index.worst_message(id, &uid)).unwrap_or_default();
+            let message = assignment.and_then(|uid| messages.get(&uid).copied()).unwrap_or_default();
             InstallView {
                 install: install.clone(),
                 standing: planned.map(|entry| judge_install(entry, progress, &health)),
@@ -199,14 +200,21 @@ impl Shard {
     }
 
     /// Returns the installs that a cluster holds, each with its assignment; `None` if it was not heard in this era.
+    ///
+    /// What its plan renders counts as held: the agent may be applying it just now.
     #[must_use]
     pub fn heard(&self, id: &ClusterId) -> Option<BTreeSet<(InstallKey, Uid)>> {
         let era = self.era()?;
         let cluster = self.cluster(id)?;
-        if cluster.state().heard_in != Some(era) {
+        let state = cluster.state();
+        if state.heard_in != Some(era) {
             return None;
         }
-        Some(self.index.read(id).installs(id).map(|report| (report.install, report.assignment)).collect())
+        let entries = state.assigned.iter().flat_map(|assigned| &assigned.plan.entries);
+        let rendered = entries.filter(|entry| matches!(entry.action, Action::Render(_)));
+        let mut held: BTreeSet<_> = rendered.map(|entry| (entry.install.clone(), entry.assignment)).collect();
+        held.extend(self.index.read(id).installs(id).map(|report| (report.install, report.assignment)));
+        Some(held)
     }
 
     fn view_of(&self, cluster: &Cluster) -> ClusterView {

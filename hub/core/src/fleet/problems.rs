@@ -3,7 +3,7 @@
 use starling_model::BlockedReason;
 
 use super::Fleet;
-use crate::records::InputRecord;
+use crate::records::{DeletedRecord, InputRecord};
 use crate::resources::{InputKey, Kind, PLATFORM_NAMESPACE, Resource};
 
 /// Something that is wrong with a resource.
@@ -29,22 +29,9 @@ impl Fleet {
     pub fn problems(&self) -> Vec<Problem> {
         let mut problems: Vec<Problem> = Vec::new();
         for record in self.inputs() {
-            problems.extend(missing(record));
-            problems.extend(self.without_workspace(record));
-            match &record.resource {
-                Resource::ManagedCluster(_) => problems.extend(self.second_name(record)),
-                Resource::AddonAssignment(_) => problems.extend(self.blocked(record)),
-                Resource::Tombstone(_) => problems.extend(self.not_carried_out(record)),
-                Resource::Workspace(_) | Resource::Addon(_) => {}
-            }
+            self.collect(record, &mut problems);
         }
-        problems.extend(self.all_deleted().map(|record| {
-            Problem::new(
-                record.key.clone(),
-                format!("it was deleted, and its document is still in {}", record.file),
-                format!("remove the document from {}", record.file),
-            )
-        }));
+        problems.extend(self.all_deleted().map(|record| not_removed(record)));
         problems.sort();
         problems
     }
@@ -52,7 +39,24 @@ impl Fleet {
     /// Returns what is wrong with one resource.
     #[must_use]
     pub fn problems_of(&self, key: &InputKey) -> Vec<Problem> {
-        self.problems().into_iter().filter(|problem| problem.key == *key).collect()
+        let mut problems = Vec::new();
+        if let Some(record) = self.input(key) {
+            self.collect(record, &mut problems);
+        }
+        problems.extend(self.deleted(key).map(|record| not_removed(record)));
+        problems.sort();
+        problems
+    }
+
+    fn collect(&self, record: &InputRecord, problems: &mut Vec<Problem>) {
+        problems.extend(missing(record));
+        problems.extend(self.without_workspace(record));
+        match &record.resource {
+            Resource::ManagedCluster(_) => problems.extend(self.second_name(record)),
+            Resource::AddonAssignment(_) => problems.extend(self.blocked(record)),
+            Resource::Tombstone(_) => problems.extend(self.not_carried_out(record)),
+            Resource::Workspace(_) | Resource::Addon(_) => {}
+        }
     }
 
     fn without_workspace(&self, record: &InputRecord) -> Option<Problem> {
@@ -114,6 +118,14 @@ impl Fleet {
         };
         Some(Problem::new(record.resource.key(), message, next))
     }
+}
+
+fn not_removed(record: &DeletedRecord) -> Problem {
+    Problem::new(
+        record.key.clone(),
+        format!("it was deleted, and its document is still in {}", record.file),
+        format!("remove the document from {}", record.file),
+    )
 }
 
 fn missing(record: &InputRecord) -> Option<Problem> {

@@ -110,13 +110,19 @@ impl StatusIndex {
         counts
     }
 
-    /// Returns the message of the worst object of one assignment in one cluster.
+    /// Returns the message of the worst object of every assignment in one cluster; of equals, of the first by key.
     #[must_use]
-    pub fn worst_message(&self, id: &ClusterId, assignment: &Uid) -> Option<&str> {
-        let (cluster, tag) = (self.clusters.get(id)?, self.tag(assignment)?);
-        let objects = cluster.rows().iter().zip(cluster.details());
-        let (_, worst) = objects.filter(|(row, _)| row.assignment == tag).min_by_key(|(row, _)| row.health)?;
-        Some(self.shared.interner.text(worst.message))
+    pub fn worst_messages(&self, id: &ClusterId) -> BTreeMap<Uid, &str> {
+        let Some(cluster) = self.clusters.get(id) else { return BTreeMap::new() };
+        let mut worst: BTreeMap<Uid, (&Row, &Detail)> = BTreeMap::new();
+        for (row, detail) in cluster.rows().iter().zip(cluster.details()) {
+            let Some(uid) = self.shared.assignments.uid(row.assignment) else { continue };
+            let present = worst.entry(uid).or_insert((row, detail));
+            if row.health < present.0.health {
+                *present = (row, detail);
+            }
+        }
+        worst.into_iter().map(|(uid, (_, detail))| (uid, self.shared.interner.text(detail.message))).collect()
     }
 
     /// Returns one object with its transition of health.

@@ -295,3 +295,16 @@ fn since_moves_with_the_health_alone() {
         assert_eq!(since, Millis(if time == 3 { 3 } else { 1 }));
     }
 }
+
+#[test]
+fn the_worst_object_of_each_assignment_speaks_for_it() {
+    let mut index = StatusIndex::default();
+    for (name, health) in
+        [(1, Health::Ready), (4, Health::Failing), (7, Health::Failing), (2, Health::Ready), (3, Health::Failing)]
+    {
+        index.upsert(cluster(1), &status(0, name, health, name), &Limits::DEFAULT, Millis(1));
+    }
+    let worst = index.worst_messages(&cluster(1));
+    assert_eq!(worst, BTreeMap::from([(Uid([1; 16]), "message 4"), (Uid([2; 16]), "message 2")]));
+    assert!(index.worst_messages(&cluster(2)).is_empty());
+}
