@@ -25,6 +25,7 @@ use crate::keyring::Keyring;
 use crate::metrics::Metrics;
 use crate::ports::{Clock, Entropy, Listener};
 use crate::session::Sessions;
+use crate::settling::Settling;
 use crate::shutdown::Shutdown;
 use crate::shard::{self, Shard, ShardParts, WholeHub};
 use crate::source::{self, Directory, Scan};
@@ -190,7 +191,7 @@ impl Hub {
             shard: Arc::clone(&shard),
             steward: steward.clone(),
             sync,
-            directory,
+            directory: directory.clone(),
             problems,
             hold: hold.clone(),
             keyring: Arc::clone(&parts.keyring),
@@ -209,7 +210,7 @@ impl Hub {
             clock: Arc::clone(&parts.clock),
             entropy: Arc::clone(&parts.entropy),
         });
-        let sessions = Sessions::new(Arc::clone(&shard), steward.clone());
+        let sessions = Sessions::new(Arc::clone(&shard), Settling { steward: steward.clone(), directory });
         let (health, health_service) = tonic_health::server::health_reporter();
         health.set_service_status("", tonic_health::ServingStatus::Serving).await;
         let reflection =

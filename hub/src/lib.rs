@@ -12,6 +12,7 @@ pub mod metrics;
 pub mod ports;
 pub mod serve;
 pub mod session;
+pub mod settling;
 pub mod shard;
 pub mod shutdown;
 pub mod source;

@@ -8,6 +8,7 @@ use starling_hub_core::steward::{Request, SeeCluster};
 use starling_model::session::{AgentMessage, Heartbeat, Receipt, StatusBatch};
 use starling_model::{ErrorCode, Fence};
 use starling_proto::v1;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::End;
@@ -92,6 +93,10 @@ impl Task<'_> {
         }
         self.outgoing.lease = Some(heartbeat.sequence);
         self.outgoing.follow_up(&self.session);
+        // The steward may have been unable to write what it was told.
+        if self.acknowledgement.as_ref().is_some_and(JoinHandle::is_finished) && self.is_asked_to_let_go() {
+            self.acknowledge();
+        }
     }
 
     fn receipt(&mut self, receipt: Receipt) {
@@ -113,26 +118,33 @@ impl Task<'_> {
     }
 
     /// Tells the steward that the agent let go, if that is what it was asked.
-    fn detached(&self, fence: Fence) {
-        let shard = &self.sessions.shard;
-        let asked = shard.current(&self.session.cluster).is_some_and(|(_, assigned)| assigned.plan.detach.is_some());
-        if !asked || !shard.parts.fleet_key.is_genuine(&fence) {
+    fn detached(&mut self, fence: Fence) {
+        if !self.is_asked_to_let_go() || !self.sessions.shard.parts.fleet_key.is_genuine(&fence) {
             tracing::warn!(cluster = %self.caller.cluster, "the agent says it let go, and nobody asked it to");
             return;
         }
-        self.tell_steward(Request::DetachAcknowledged(self.caller.cluster));
+        self.acknowledge();
+    }
+
+    fn is_asked_to_let_go(&self) -> bool {
+        let current = self.sessions.shard.current(&self.session.cluster);
+        current.is_some_and(|(_, assigned)| assigned.plan.detach.is_some())
+    }
+
+    fn acknowledge(&mut self) {
+        self.acknowledgement = Some(self.tell_steward(Request::DetachAcknowledged(self.caller.cluster)));
     }
 
     pub(super) fn record(&self) {
-        self.tell_steward(Request::SeeCluster(SeeCluster {
+        drop(self.tell_steward(Request::SeeCluster(SeeCluster {
             cluster: self.caller.cluster,
             key: self.caller.key,
             fingerprint: self.fingerprint.clone(),
-        }));
+        })));
     }
 
     /// Asks the steward beside the session, which does not wait for it; a refusal of the credential ends the session.
-    fn tell_steward(&self, request: Request) {
+    fn tell_steward(&self, request: Request) -> JoinHandle<()> {
         let steward = Arc::clone(&self.sessions.steward);
         let mailbox = Arc::clone(&self.session.mailbox);
         let actor = format!("cluster {}", self.caller.cluster);
@@ -140,12 +152,12 @@ impl Task<'_> {
             let Err(refusal) = steward.report(&actor, request).await else { return };
             match refusal.credential {
                 Some(reason) => mailbox.end(End::Refused(reason)),
-                // Asked again with the next position, or once the fleet moves again.
+                // Asked again with the next heartbeat or position, or once the fleet moves again.
                 None if refusal.code == ErrorCode::FleetHolds || refusal.code == ErrorCode::Unavailable => {
                     tracing::debug!(%actor, reason = %refusal.message, "the steward did not record what a session showed");
                 }
                 None => tracing::warn!(%actor, code = %refusal.code, reason = %refusal.message, "the steward refused what a session showed"),
             }
-        });
+        })
     }
 }

@@ -11,6 +11,7 @@ use starling_model::session::{AgentMessage, Hello, HubMessage, Welcome};
 use starling_proto::fragment::Assembler;
 use starling_proto::v1;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 use tonic::{Status, Streaming};
 
@@ -104,6 +105,8 @@ pub(super) struct Task<'a> {
     pub(super) read_after: Option<Instant>,
     /// Uptime when the agent was last heard.
     pub(super) heard: Millis,
+    /// Tells the steward that the agent let go, once it has.
+    pub(super) acknowledgement: Option<JoinHandle<()>>,
 }
 
 impl<'a> Task<'a> {
@@ -138,6 +141,7 @@ impl<'a> Task<'a> {
             outgoing: Outgoing::new(welcome, hello.plan_digest, hello.held),
             read_after: None,
             heard: uptime,
+            acknowledgement: None,
         };
         if opened.to_record {
             task.record();

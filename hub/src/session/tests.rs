@@ -315,3 +315,32 @@ async fn draining_says_so_and_ends() {
     });
     assert_eq!(left.0, 0);
 }
+
+#[tokio::test]
+async fn an_acknowledged_detachment_is_told_again_until_the_steward_took_it() {
+    let hub = Hub::start();
+    hub.detach();
+    let (mut agent, _, desired) = begin(&hub, 1).await;
+    assert!(desired.detach.is_some());
+    let told = |hub: &Hub| {
+        let acknowledged = |request: &Request| matches!(request, Request::DetachAcknowledged(id) if *id == CLUSTER);
+        hub.reported().iter().filter(|request| acknowledged(request)).count()
+    };
+    hub.refuse_reports(true);
+    agent.say(AgentMessage::Heartbeat(Heartbeat { sequence: 1, dropped: 0 })).await;
+    agent.say(AgentMessage::Detached(desired.fence)).await;
+    hub.until(|hub| told(hub) == 1).await;
+    agent.say(AgentMessage::Heartbeat(Heartbeat { sequence: 2, dropped: 0 })).await;
+    hub.until(|hub| told(hub) == 2).await;
+}
+
+#[tokio::test]
+async fn what_the_plan_renders_counts_as_held() {
+    let hub = Hub::start();
+    hub.assign("1.0.0");
+    let (mut agent, _, desired) = begin(&hub, 1).await;
+    agent.say(snapshot(1, vec![], vec![])).await;
+    hub.until(|hub| hub.shard.heard(&CLUSTER).is_some()).await;
+    let entry = &desired.entries[0];
+    assert!(hub.shard.heard(&CLUSTER).unwrap().contains(&(entry.install.clone(), entry.assignment)));
+}

@@ -1,7 +1,7 @@
 //! A hub that is only sessions, and an agent that is only messages.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,8 +14,8 @@ use starling_hub_core::resources::Resource;
 use starling_hub_core::steward::{Context, Entropy, Recover, Refusal, Request, SourceFile, SyncInputs, decide};
 use starling_model::session::{AgentMessage, BatchKind, DesiredEntry, Hello, HubMessage, StatusBatch};
 use starling_model::{
-    ClusterId, Digest, Facts, Fence, FleetKey, Health, InstallReport, InstallState, Limits, Millis, ObjectKey,
-    ObjectStatus, Position, ResourceName, Uid,
+    ClusterId, Digest, ErrorCode, Facts, Fence, FleetKey, Health, InstallReport, InstallState, Limits, Millis,
+    ObjectKey, ObjectStatus, Position, ResourceName, Uid,
 };
 use starling_proto::v1;
 use starling_proto::v1::session_service_client::SessionServiceClient;
@@ -73,7 +73,10 @@ pub(super) struct ManualClock(AtomicU64);
 struct Counter(u8);
 
 #[derive(Clone, Default)]
-struct Reported(Arc<Mutex<Vec<Request>>>);
+struct Reported {
+    asked: Arc<Mutex<Vec<Request>>>,
+    refuses: Arc<AtomicBool>,
+}
 
 pub(super) struct Hub {
     pub(super) shard: Arc<Shard>,
@@ -111,7 +114,10 @@ impl Clock for ManualClock {
 #[async_trait]
 impl Reports for Reported {
     async fn report(&self, _actor: &str, request: Request) -> Result<(), Refusal> {
-        self.0.lock().unwrap().push(request);
+        self.asked.lock().unwrap().push(request);
+        if self.refuses.load(Ordering::SeqCst) {
+            return Err(Refusal { code: ErrorCode::Unavailable, message: "not now".into(), credential: None });
+        }
         Ok(())
     }
 }
@@ -185,6 +191,19 @@ impl Hub {
         self.fleet.send_replace(Arc::new(fleet));
     }
 
+    /// Asks the cluster's agent to let go of everything.
+    pub(super) fn detach(&self) {
+        self.change(&Change::PutCluster(ClusterRecord {
+            stage: ClusterStage::Detaching { since: Millis(1) },
+            ..identity()
+        }));
+    }
+
+    /// Lets the steward be unable to write, or able again.
+    pub(super) fn refuse_reports(&self, refuses: bool) {
+        self.reported.refuses.store(refuses, Ordering::SeqCst);
+    }
+
     fn change(&self, change: &Change) {
         let mut fleet = Fleet::clone(&self.fleet.borrow());
         fleet.apply(change);
@@ -237,7 +256,7 @@ impl Hub {
     }
 
     pub(super) fn reported(&self) -> Vec<Request> {
-        self.reported.0.lock().unwrap().clone()
+        self.reported.asked.lock().unwrap().clone()
     }
 
     pub(super) fn fence(&self, position: Position) -> Fence {
