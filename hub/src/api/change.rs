@@ -78,22 +78,25 @@ impl Admin {
         let actor = caller(&request)?;
         let asked = request.into_inner();
         let resources = parse(&asked.documents)?;
-        let apply = ApplyResources { resources: resources.clone(), dry_run: asked.dry_run };
-        let Answer::Checked(checked) = self.ask(&actor, Ask::ApplyResources(apply)).await? else {
+        let check = ApplyResources { resources: resources.clone(), dry_run: true };
+        let Answer::Checked(checked) = self.ask(&actor, Ask::ApplyResources(check)).await? else {
             return Err(internal());
         };
         if !asked.dry_run {
             let changed: Vec<Resource> = resources
-                .into_iter()
+                .iter()
                 .filter(|resource| {
                     checked.iter().any(|one| one.key == resource.key() && one.outcome != Outcome::Unchanged)
                 })
+                .cloned()
                 .collect();
             let edit = self.put(&changed).await?;
             if !edit.is_empty() {
                 let message = format!("the hub cannot write its directory; make this edit there:\n{edit}");
                 return Err(status(ErrorCode::PermissionDenied, message));
             }
+            // Only now that the files say so may what was deleted come back.
+            self.ask(&actor, Ask::ApplyResources(ApplyResources { resources, dry_run: false })).await?;
             self.sync(&actor).await?;
         }
         Ok(Response::new(v1::ApplyResponse { resources: checked.into_iter().map(applied).collect() }))

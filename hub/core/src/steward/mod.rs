@@ -32,7 +32,8 @@ pub enum Request {
     Begin,
     /// Copies what the directory holds now.
     SyncInputs(SyncInputs),
-    /// Tells what applying documents does. The shell then writes the files and syncs, which is what makes it so.
+    /// Tells what applying documents does, and unless it is dry lets what was deleted come back. The shell asks dry, writes the
+    /// files, asks in earnest, and syncs, which is what makes it so.
     ApplyResources(ApplyResources),
     /// Makes a ManagedCluster (harmless when repeated) and a join token. The shell writes the file after the commit.
     Adopt(Adopt),
