@@ -46,24 +46,31 @@ impl Shard {
     pub(crate) fn open(self: &Arc<Self>, id: ClusterId, key: Digest, hello: &Hello) -> Result<Opened, End> {
         let protocol = choose_protocol(hello.protocols).map_err(|error| End::Hello(error.to_string()))?;
         check_limits(hello, &self.parts.limits).map_err(|error| End::Limit(error.to_string()))?;
-        let to_record = match admit(&self.fleet(), id, &key, &hello.fingerprint) {
-            Admission::Known => false,
-            Admission::ToRecord => true,
-            Admission::Refused(reason) => return Err(End::Refused(reason)),
+        let admit = || match admit(&self.fleet(), id, &key, &hello.fingerprint) {
+            Admission::Known => Ok(false),
+            Admission::ToRecord => Ok(true),
+            Admission::Refused(reason) => Err(End::Refused(reason)),
         };
+        // Whoever is refused gets no place in the registry.
+        admit()?;
         let number = SESSIONS.fetch_add(1, Ordering::Relaxed);
         let cluster = self.cluster_or_new(id);
         let mailbox = Arc::new(Mailbox::default());
         let mut state = cluster.state();
-        if let Err(end) = self.arrive(&mut state, id, number, hello) {
-            if let Some(problem) = end.problem() {
-                state.problem = Some(problem);
-            }
-            drop(state);
-            self.changed();
-            self.forget_unmanaged(&id);
-            return Err(end);
-        }
+        // Again under the lock: of a fleet that is newer still, the planner finds the session and ends it.
+        let to_record =
+            match admit().and_then(|to_record| self.arrive(&mut state, id, number, hello).map(|()| to_record)) {
+                Ok(to_record) => to_record,
+                Err(end) => {
+                    if let Some(problem) = end.problem() {
+                        state.problem = Some(problem);
+                    }
+                    drop(state);
+                    self.changed();
+                    self.forget_unmanaged(&id);
+                    return Err(end);
+                }
+            };
         state.key = key;
         state.agent_version.clone_from(&hello.agent_version);
         state.confirmed = hello.plan_digest;

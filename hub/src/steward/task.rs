@@ -49,6 +49,8 @@ pub struct StewardParts {
 pub struct Steward {
     parts: StewardParts,
     requests: mpsc::Receiver<Asked>,
+    /// The newest position that this task wrote.
+    written: Position,
 }
 
 /// Why a decision was not committed.
@@ -69,7 +71,7 @@ impl Steward {
     #[must_use]
     pub fn new(parts: StewardParts) -> (Self, StewardHandle) {
         let (sender, requests) = mpsc::channel(WAITING);
-        (Self { parts, requests }, StewardHandle { requests: sender })
+        (Self { parts, requests, written: Position::default() }, StewardHandle { requests: sender })
     }
 
     /// Serves requests until cancelled; a decision that is under way is finished.
@@ -93,6 +95,8 @@ impl Steward {
     async fn serve(&mut self, actor: &str, request: &Request) -> Result<Answer, Refusal> {
         self.check_hold(request)?;
         for _ in 0..ATTEMPTS {
+            // Nothing is decided on what is known to be old: its era may have ended, and the mark would go back with it.
+            self.wait_until_applied(self.written, "nothing was changed, try again").await?;
             let fleet = Arc::clone(&self.parts.fleet.borrow());
             let decision = self.decide(&fleet, actor, request)?;
             if decision.changes.is_empty() {
@@ -101,14 +105,21 @@ impl Steward {
             match self.commit(&fleet, &decision).await {
                 Ok(()) => {
                     self.parts.audit.record(self.parts.clock.now(), decision.position, &decision.audit);
-                    self.wait_until_applied(decision.position).await?;
+                    self.written = decision.position;
+                    let applied = self.wait_until_applied(decision.position, "it was written, look again").await;
+                    // Whether or not it was seen in time: it is written, and no lease is lent before plans of its era are out.
                     if let Answer::Recovered { .. } = decision.answer {
                         self.parts.hold.release();
                     }
+                    applied?;
                     return Ok(decision.answer);
                 }
-                Err(CommitError::Conflict) => self.wait_until_applied(Position(fleet.position().0 + 1)).await?,
-                Err(error @ (CommitError::Mark(_) | CommitError::Codec(_) | CommitError::Store(_))) => return Err(unavailable(&error)),
+                Err(CommitError::Conflict) => {
+                    self.wait_until_applied(Position(fleet.position().0 + 1), "nothing was changed, try again").await?;
+                }
+                Err(error @ (CommitError::Mark(_) | CommitError::Codec(_) | CommitError::Store(_))) => {
+                    return Err(unavailable(&error));
+                }
             }
         }
         Err(unavailable(&CommitError::Conflict))
@@ -173,14 +184,14 @@ impl Steward {
         self.parts.keyring.mark().reserve(Mark { era, reserved: Position(decision.position.0 + POSITION_BLOCK - 1) })
     }
 
-    async fn wait_until_applied(&mut self, position: Position) -> Result<(), Refusal> {
+    async fn wait_until_applied(&mut self, position: Position, otherwise: &str) -> Result<(), Refusal> {
         let seen = self.parts.fleet.wait_for(|fleet| fleet.position() >= position);
         match tokio::time::timeout(APPLIES_WITHIN, seen).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(_)) => Err(super::stopped()),
             Err(_) => Err(Refusal {
                 code: ErrorCode::Unavailable,
-                message: "it was written, and the hub has not caught up with its store yet; look again".into(),
+                message: format!("the hub has not caught up with its store yet; {otherwise}"),
                 credential: None,
             }),
         }
