@@ -1,10 +1,12 @@
 //! Reconcile, suspend and resume, through the agents, paced.
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use futures::{StreamExt as _, stream};
 use starling_hub_core::index::{Cursor, Filter};
-use starling_model::session::{Command, CommandVerb};
+use starling_model::session::{Command, CommandResult, CommandVerb};
 use starling_model::{ClusterId, ErrorCode, ObjectKey};
 use starling_proto::v1;
 use tokio::sync::mpsc;
@@ -17,6 +19,7 @@ use super::error::status;
 use super::select::name_of;
 use super::{Admin, Answers};
 use crate::ports::EntropyExt;
+use crate::shard::CommandError;
 
 /// Objects a second unless the caller says otherwise, and at most.
 const PER_SECOND: (u32, u32) = (50, 1000);
@@ -26,6 +29,9 @@ const OBJECTS: usize = 50;
 
 /// How long an agent may take to answer a command.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(20);
+
+/// Clusters that are commanded at a time.
+const CLUSTERS: usize = 16;
 
 /// Objects that are read from the index at a time.
 const PAGE: usize = 1000;
@@ -53,7 +59,8 @@ impl Admin {
         let first = v1::RunCommandResponse { selected: total as u64, ..v1::RunCommandResponse::default() };
         tracing::info!(target: "audit", %actor, action = verb.as_str(), subject = "objects", detail = total, dry_run = asked.dry_run);
         let rate = if asked.per_second == 0 { PER_SECOND.0 } else { asked.per_second.min(PER_SECOND.1) };
-        let run = Run { admin: self.clone(), verb, rate, progress, told: first };
+        let (told, next) = (Mutex::new(first), tokio::sync::Mutex::new(Instant::now()));
+        let run = Run { admin: self.clone(), verb, rate, progress, told, next };
         let work = if asked.dry_run { BTreeMap::new() } else { selected };
         // Ends with the last command, or as soon as nobody listens.
         tokio::spawn(run.all(work));
@@ -82,28 +89,52 @@ struct Run {
     verb: CommandVerb,
     rate: u32,
     progress: mpsc::Sender<Result<v1::RunCommandResponse, Status>>,
-    told: v1::RunCommandResponse,
+    told: Mutex<v1::RunCommandResponse>,
+    /// When the next objects may be commanded, whichever cluster has them.
+    next: tokio::sync::Mutex<Instant>,
 }
 
+/// What became of an object: `None`, or why it failed.
+type Outcome = (ObjectKey, Option<String>);
+
+/// Nobody listens any more.
+struct Unheard;
+
 impl Run {
-    async fn all(mut self, work: BTreeMap<ClusterId, Vec<ObjectKey>>) {
-        let mut next = Instant::now();
-        if !self.tell(None).await {
+    async fn all(self, work: BTreeMap<ClusterId, Vec<ObjectKey>>) {
+        if self.tell(None).await.is_err() {
             return;
         }
-        for (cluster, objects) in work {
-            for part in objects.chunks(OBJECTS) {
-                tokio::time::sleep_until(next).await;
-                next = Instant::now() + Duration::from_secs_f64(part.len() as f64 / f64::from(self.rate));
-                if !self.one(cluster, part).await {
-                    return;
-                }
-            }
-        }
+        let clusters = stream::iter(work).map(|(cluster, objects)| self.cluster(cluster, objects));
+        let mut clusters = clusters.buffer_unordered(CLUSTERS);
+        while let Some(Ok(())) = clusters.next().await {}
     }
 
-    /// Runs the command for some objects of a cluster; false when nobody listens any more.
-    async fn one(&mut self, cluster: ClusterId, objects: &[ObjectKey]) -> bool {
+    async fn cluster(&self, cluster: ClusterId, objects: Vec<ObjectKey>) -> Result<(), Unheard> {
+        let mut silent = false;
+        for part in objects.chunks(OBJECTS) {
+            // An agent that did not answer in time is not waited for with all the rest, too.
+            let outcomes = if silent {
+                failed(part, CommandError::TimedOut)
+            } else {
+                self.pace(part.len()).await;
+                let result = self.send(cluster, part).await;
+                silent = result == Err(CommandError::TimedOut);
+                result.map_or_else(|error| failed(part, error), |result| outcomes(part, result))
+            };
+            self.note(cluster, outcomes).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until so many objects more keep to the rate; whoever came first goes first.
+    async fn pace(&self, objects: usize) {
+        let mut next = self.next.lock().await;
+        tokio::time::sleep_until(*next).await;
+        *next = Instant::now() + Duration::from_secs_f64(objects as f64 / f64::from(self.rate));
+    }
+
+    async fn send(&self, cluster: ClusterId, objects: &[ObjectKey]) -> Result<CommandResult, CommandError> {
         let parts = &self.admin.parts;
         let command = Command {
             id: parts.entropy.uid(),
@@ -111,29 +142,62 @@ impl Run {
             objects: objects.to_vec(),
             token: parts.clock.now().0.to_string(),
         };
-        let outcomes = match parts.shard.send_command(&cluster, command, ANSWERS_WITHIN).await {
-            Ok(result) => result.outcomes,
-            Err(error) => objects.iter().map(|object| (object.clone(), Some(error.to_string()))).collect(),
-        };
+        parts.shard.send_command(&cluster, command, ANSWERS_WITHIN).await
+    }
+
+    async fn note(&self, cluster: ClusterId, outcomes: Vec<Outcome>) -> Result<(), Unheard> {
         for (object, error) in outcomes {
-            self.told.done += 1;
+            self.count(error.is_some());
             if let Some(error) = error {
-                self.told.failed += 1;
-                if !self.tell(Some((cluster, object, error))).await {
-                    return false;
-                }
+                self.tell(Some((cluster, object, error))).await?;
             }
         }
         self.tell(None).await
     }
 
-    async fn tell(&self, failure: Option<(ClusterId, ObjectKey, String)>) -> bool {
-        let mut told = self.told.clone();
+    fn count(&self, has_failed: bool) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.done += 1;
+        told.failed += u64::from(has_failed);
+    }
+
+    async fn tell(&self, failure: Option<(ClusterId, ObjectKey, String)>) -> Result<(), Unheard> {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some((cluster, object, error)) = failure {
             let name = name_of(&self.admin.fleet(), cluster);
             (told.workspace, told.cluster) = (name.namespace, name.name);
             (told.object, told.error) = (Some(object.into()), error);
         }
-        self.progress.send(Ok(told)).await.is_ok()
+        self.progress.send(Ok(told)).await.map_err(|_| Unheard)
+    }
+}
+
+/// Reads an agent's result: each object that was asked for, once, whatever else it names.
+fn outcomes(asked: &[ObjectKey], result: CommandResult) -> Vec<Outcome> {
+    let mut answered: BTreeMap<ObjectKey, Option<String>> = result.outcomes.into_iter().collect();
+    let missing = || Some("the agent did not answer for it".to_owned());
+    asked.iter().map(|object| (object.clone(), answered.remove(object).unwrap_or_else(missing))).collect()
+}
+
+fn failed(objects: &[ObjectKey], error: CommandError) -> Vec<Outcome> {
+    objects.iter().map(|object| (object.clone(), Some(error.to_string()))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use starling_model::Uid;
+
+    use super::*;
+
+    #[test]
+    fn an_outcome_is_of_an_object_that_was_asked_for() {
+        let key = |name: &str| ObjectKey::new("helm.toolkit.fluxcd.io", "HelmRelease", "apps", name);
+        let result = CommandResult {
+            id: Uid([1; 16]),
+            outcomes: vec![(key("b"), None), (key("other"), None), (key("b"), None), (key("c"), Some("no".into()))],
+        };
+        let outcomes = outcomes(&[key("a"), key("b"), key("c")], result);
+        let missing = Some("the agent did not answer for it".to_owned());
+        assert_eq!(outcomes, [(key("a"), missing), (key("b"), None), (key("c"), Some("no".into()))]);
     }
 }
