@@ -19,7 +19,7 @@ use starling_proto::v1::{JoinRequest, JoinResponse, RenewRequest, RenewResponse}
 use tonic::metadata::MetadataValue;
 use tonic::{Response, Status};
 
-use self::rate::RateLimit;
+use self::rate::{ClusterLimit, RateLimit};
 use crate::accept::Peer;
 use crate::api::error::status;
 use crate::keyring::{Issued, Keyring, SigningRequest, is_signed_by};
@@ -63,6 +63,7 @@ pub struct Enrolment {
     parts: EnrolmentParts,
     joins: RateLimit,
     renewals: RateLimit,
+    cluster_renewals: ClusterLimit,
 }
 
 /// A refusal on its way to the caller.
@@ -91,10 +92,13 @@ impl Enrolment {
     /// Makes the service.
     #[must_use]
     pub fn new(parts: EnrolmentParts) -> Self {
-        Self { parts, joins: RateLimit::new(200, 1000), renewals: RateLimit::new(500, 2000) }
+        let (joins, renewals) = (RateLimit::new(200, 1000), RateLimit::new(500, 2000));
+        Self { parts, joins, renewals, cluster_renewals: ClusterLimit::new() }
     }
 
     async fn joined(&self, peer: &Peer, request: JoinRequest) -> Result<JoinResponse, Refused> {
+        let uptime = self.parts.clock.uptime();
+        self.joins.take_of_all(uptime).map_err(|rate| Refused::rate(rate, "join"))?;
         check_sizes(&[request.token.as_bytes(), request.fingerprint.as_bytes()])?;
         let signing = read_request(&request.csr_der)?;
         let token = JoinToken::parse(&request.token).map_err(|error| {
@@ -120,6 +124,12 @@ impl Enrolment {
         check_sizes(&[&request.certificate_pem, &request.proof])?;
         let signing = read_request(&request.csr_der)?;
         let Proven { cluster, key, expired } = self.prove(&peer.identity, &request)?;
+        let uptime = self.parts.clock.uptime();
+        if !self.cluster_renewals.take(cluster, uptime) {
+            let message = format!("cluster {cluster} renews more often than once a minute: try again later");
+            return Err(Refused::new(ErrorCode::LimitExceeded, "rate-limited", message));
+        }
+        self.renewals.take_of_all(uptime).map_err(|rate| Refused::rate(rate, "renew"))?;
         let renew = Renew { cluster, proven_key: key, new_key: signing.fingerprint(), expired };
         let cluster = self.ask(&format!("cluster {cluster}"), Request::Renew(renew)).await?;
         let issued = self.issue("renew", cluster, &signing)?;
@@ -174,7 +184,7 @@ impl Enrolment {
         Ok(issued)
     }
 
-    /// Lets a method run within its rate, counts what it refuses, and makes the refusal a status.
+    /// Lets a method run within the rate of its caller's failures, counts what it refuses, and makes the refusal a status.
     async fn limited<T>(
         &self,
         (limit, method): (&RateLimit, &'static str),
@@ -182,16 +192,13 @@ impl Enrolment {
         run: impl Future<Output = Result<T, Refused>>,
     ) -> Result<Response<T>, Status> {
         let (host, uptime) = (host_of(&peer.address), self.parts.clock.uptime());
-        let result = match limit.take(host, uptime) {
+        let result = match limit.check(host, uptime) {
             Ok(()) => run.await.inspect_err(|refused| {
                 if refused.is_callers_fault() {
                     limit.failed(host, uptime);
                 }
             }),
-            Err(rate) => {
-                let message = format!("more than {rate} {method} requests a second: try again later");
-                Err(Refused::new(ErrorCode::LimitExceeded, "rate-limited", message))
-            }
+            Err(rate) => Err(Refused::rate(rate, method)),
         };
         result.map(Response::new).map_err(|Refused { code, message, reason }| {
             self.parts.metrics.join_refused.get_or_create(&Reason { reason }).inc();
@@ -219,6 +226,11 @@ impl EnrolmentService for Enrolment {
 impl Refused {
     fn new(code: ErrorCode, reason: &'static str, message: impl Into<String>) -> Self {
         Self { code, message: message.into(), reason }
+    }
+
+    fn rate(per_second: u32, method: &str) -> Self {
+        let message = format!("more than {per_second} {method} requests a second: try again later");
+        Self::new(ErrorCode::LimitExceeded, "rate-limited", message)
     }
 
     fn is_callers_fault(&self) -> bool {
