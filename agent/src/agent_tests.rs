@@ -378,6 +378,23 @@ async fn a_plan_waits_for_a_lease() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_intent_that_was_stored_unknown_to_the_agent_still_waits_for_a_lease() {
+    let mut rig = Rig::new();
+    rig.start(TOKEN);
+    let facts = rig.facts().await;
+    rig.cluster.state().lose_answer = true;
+    // Shorter than the wait before the inventory is read again.
+    let mut connection = rig.hub.welcome_with_lease(Duration::from_millis(100)).await;
+    let wanted = render("{}");
+    connection.send_desired(desired(5, &facts, vec![entry(&wanted)], Vec::new()));
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert!(rig.cluster.state().inventory.is_some(), "the intent is stored");
+    assert!(rig.cluster.object(&key("HelmRelease")).is_none());
+    until_applied(&mut connection, &wanted).await;
+    rig.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn retired_objects_go_once_their_successors_are_ready() {
     let mut rig = Rig::new();
     rig.start(TOKEN);

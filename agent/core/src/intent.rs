@@ -117,13 +117,14 @@ impl Intent {
         self.writes.is_empty() && self.removals.is_empty() && self.detach.is_none()
     }
 
-    /// Tells whether committing it would change more of the inventory than its newest fence.
+    /// Tells whether committing it would change more of the inventory than the position of its newest fence.
     #[must_use]
     pub fn needs_commit(&self, inventory: &Inventory) -> bool {
         !self.writes.is_empty()
             || !self.removals.is_empty()
             || inventory.plan_digest != Some(self.plan_digest)
             || inventory.detached.is_some() != self.detach.is_some()
+            || inventory.begins_era(&self.fence)
     }
 }
 

@@ -37,6 +37,21 @@ fn a_new_install_is_recorded_before_it_is_written() {
 }
 
 #[test]
+fn another_era_is_committed_even_if_the_plan_is_the_same() {
+    let mut inventory = Inventory::default();
+    let mut plan = parked(fence(4), vec![rendered("podinfo", uid(1), "1")], Vec::new());
+    apply(&mut inventory, &plan);
+    plan.fence = fence(5);
+    assert!(!intend(&inventory, &plan).needs_commit(&inventory), "a position is not worth a write");
+    plan.fence = fence_of((2, 2), 1);
+    assert!(intend(&inventory, &plan).needs_commit(&inventory));
+    assert!(inventory.begins_era(&plan.fence));
+    inventory.advance(&plan.fence);
+    assert_eq!(inventory.newest_fence(), Some(plan.fence));
+    assert!(!inventory.begins_era(&plan.fence));
+}
+
+#[test]
 fn an_empty_plan_keeps_everything() {
     let mut inventory = holding("podinfo", uid(1), 4);
     let before = inventory.clone();

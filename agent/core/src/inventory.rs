@@ -218,13 +218,24 @@ impl Inventory {
     }
 
     /// Notes that the committed plan was confirmed under a newer fence. In memory it voids older tombstones of what the
-    /// plan lists at once; it is stored with the next commit, so that a position that changes nothing writes nothing.
+    /// plan lists at once; it is stored with the next commit, so that a position that changes nothing writes nothing. A
+    /// greater era becomes the committed one, which the caller stores at once: an agent that starts anew must not
+    /// follow an older store again.
     pub fn advance(&mut self, fence: &Fence) {
         let Some(committed) = self.newest_fence.filter(|newest| fence.is_at_least(newest)) else { return };
+        if self.begins_era(fence) {
+            self.newest_fence = Some(*fence);
+        }
         let committed = (committed.era.number, committed.position);
         for held in self.installs.values_mut().filter(|held| held.affirmed >= committed) {
             held.affirmed = held.affirmed.max((fence.era.number, fence.position));
         }
+    }
+
+    /// Tells whether a fence is of a greater era than the newest that was committed.
+    #[must_use]
+    pub fn begins_era(&self, fence: &Fence) -> bool {
+        self.newest_fence.is_some_and(|newest| newest.era.number < fence.era.number)
     }
 
     pub(crate) fn affirm(&mut self, fence: &Fence, listed: &BTreeSet<(InstallKey, Uid)>) {

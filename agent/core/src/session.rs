@@ -189,7 +189,7 @@ impl Session {
     /// Takes over what the inventory holds, after each commit and each time it was read again.
     pub fn observe_inventory(&mut self, inventory: &Inventory) {
         self.shelf = inventory.shelf();
-        self.detached = inventory.detached();
+        self.detached = self.detached.filter(|left| inventory.detached() == Some(*left));
         let committed = inventory.newest_fence();
         let is_news = |committed: &Fence| self.newest_fence.is_none_or(|newest| committed.is_at_least(&newest));
         if let Some(committed) = committed.filter(is_news) {
@@ -203,6 +203,12 @@ impl Session {
             self.parked = None;
             self.plan_digest = inventory.plan_digest();
         }
+    }
+
+    /// Takes over that everything of a detached cluster is left to itself, so that the hub may be told; followed by
+    /// [`Input::InventoryChanged`].
+    pub fn observe_left(&mut self, detached: Fence) {
+        self.detached = Some(detached);
     }
 
     /// Takes over the digest of new facts.

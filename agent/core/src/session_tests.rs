@@ -391,6 +391,9 @@ fn a_detached_agent_says_so_until_it_is_adopted_again() {
     inventory.commit(&intend(&inventory, rig.session.parked().unwrap())).unwrap();
     rig.session.observe_inventory(&inventory);
     let detached = Effect::Send(AgentMessage::Detached(fence(5)));
+    assert_eq!(rig.give(Input::InventoryChanged), vec![], "objects still carry the fleet's stamps");
+    rig.session.observe_left(fence(5));
+    rig.session.observe_inventory(&inventory);
     assert_eq!(rig.give(Input::InventoryChanged), vec![detached.clone()]);
     rig.give(Input::Closed(end(None)));
     rig.next();

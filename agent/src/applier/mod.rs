@@ -44,8 +44,10 @@ pub(crate) struct Applier {
     agenda: Agenda,
     /// The plan that was turned into an intent last.
     handled: Option<Digest>,
-    /// Installs whose intent was stored and waits for a lease.
+    /// Installs whose intent is stored, or may be, and waits for a lease.
     unconfirmed: BTreeSet<InstallKey>,
+    /// The detachment that is stored, or may be, and waits for a lease.
+    held_back: Option<Fence>,
     /// Objects that may have been created late, and when they are looked at.
     late: (BTreeSet<ObjectKey>, Option<Millis>),
     /// The detachment that is not carried out to its end, and when to go on with it.
@@ -71,6 +73,7 @@ impl Applier {
             agenda: Agenda::default(),
             handled: None,
             unconfirmed: BTreeSet::new(),
+            held_back: None,
             late: (BTreeSet::new(), None),
             detaching: None,
             sweep_at: Millis(0),
@@ -118,9 +121,12 @@ impl Applier {
         let inventory = stored.inventory();
         self.shared.adopt(inventory);
         self.handled = None;
-        self.unconfirmed.clear();
+        let open = inventory.open_intent().map(|open| &open.installs);
+        // What this process stored without knowing it still waits for a lease; what another one left open is finished.
+        self.unconfirmed.retain(|install| open.is_some_and(|open| open.contains(install)));
         let now = self.uptime();
-        self.detaching = inventory.detached().map(|fence| (fence, now));
+        self.held_back = self.held_back.filter(|fence| inventory.detached() == Some(*fence));
+        self.detaching = inventory.detached().filter(|_| self.held_back.is_none()).map(|fence| (fence, now));
         if let (Some(fence), None) = (inventory.acting_fence(), inventory.detached()) {
             for key in inventory.intent_objects() {
                 let mut failures = 0;
@@ -131,7 +137,6 @@ impl Applier {
             }
         }
         self.agenda.retain(|install| inventory.installs().contains_key(install));
-        let open = inventory.open_intent().map(|open| &open.installs);
         for install in inventory.installs().keys() {
             let is_open = open.is_some_and(|open| open.contains(install));
             self.agenda.mark(install, if is_open { Purpose::Write } else { Purpose::Repair }, now);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use starling_agent_core::intent::intend;
 use starling_agent_core::reconcile::Purpose;
-use starling_model::InstallKey;
+use starling_model::{Fence, InstallKey};
 
 use super::object::{self, ObjectError, Removed};
 use super::stored::Stored;
@@ -25,7 +25,7 @@ impl Applier {
             (state.session.parked().cloned(), state.advanced.take().filter(|_| is_committed))
         };
         if let Some(fence) = confirmed {
-            stored.note(|inventory| inventory.advance(&fence));
+            self.advance(stored, &fence).await?;
         }
         let Some(parked) = parked.filter(|parked| self.handled != Some(parked.plan_digest)) else { return Ok(()) };
         let intent = intend(stored.inventory(), &parked);
@@ -40,6 +40,12 @@ impl Applier {
             self.handled = Some(parked.plan_digest);
             return Ok(());
         }
+        // Before it is stored: storing may fail and yet have happened.
+        let writes = intent.writes.iter().map(|write| &write.install);
+        let removals = intent.removals.iter().map(|tombstone| &tombstone.install);
+        self.unconfirmed.extend(writes.chain(removals).cloned());
+        self.held_back = intent.detach.map(|_| intent.fence);
+        self.detaching = None;
         stored.swap(next).await?;
         self.shared.adopt(stored.inventory());
         self.handled = Some(parked.plan_digest);
@@ -50,15 +56,24 @@ impl Applier {
             detach = intent.detach.is_some(),
             "intent stored"
         );
-        let writes = intent.writes.iter().map(|write| &write.install);
-        let removals = intent.removals.iter().map(|tombstone| &tombstone.install);
-        self.unconfirmed.extend(writes.chain(removals).cloned());
-        self.detaching = intent.detach.map(|_| (intent.fence, self.uptime()));
         if self.lease_is_live() {
             self.confirm();
         } else {
             tracing::info!("the command lease ended meanwhile; the intent waits for the next");
         }
+        Ok(())
+    }
+
+    /// Takes over that the committed plan was confirmed under a newer fence: only another era is worth a write.
+    async fn advance(&self, stored: &mut Stored, fence: &Fence) -> Result<(), Reload> {
+        if !stored.inventory().begins_era(fence) {
+            stored.note(|inventory| inventory.advance(fence));
+            return Ok(());
+        }
+        let mut next = (**stored.inventory()).clone();
+        next.advance(fence);
+        stored.swap(next).await?;
+        self.shared.adopt(stored.inventory());
         Ok(())
     }
 
@@ -69,6 +84,9 @@ impl Applier {
         for install in &installs {
             self.agenda.forgive(install);
             self.agenda.mark(install, Purpose::Write, now);
+        }
+        if let Some(fence) = self.held_back.take() {
+            self.detaching = Some((fence, now));
         }
     }
 
@@ -91,6 +109,11 @@ impl Applier {
         }
         tracing::info!(fence = %fence.stamp(), "detached: everything is left where it is");
         self.detaching = None;
+        let mut state = self.shared.state();
+        state.session.observe_left(fence);
+        state.inventory_changed = true;
+        drop(state);
+        self.shared.session_bell.notify_one();
     }
 
     /// Removes objects again that were created late, by an agent that was paused while a tombstone was carried out.

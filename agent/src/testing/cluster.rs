@@ -28,6 +28,8 @@ pub(crate) struct State {
     pub(crate) identity: Option<StoredIdentity>,
     /// Refuses writes of this kind with this message.
     pub(crate) refuse: Option<(String, String)>,
+    /// Stores the inventory once and does not say so.
+    pub(crate) lose_answer: bool,
     applied: BTreeMap<ObjectKey, Value>,
     log: Vec<ClusterEvent>,
     version: u64,
@@ -231,6 +233,9 @@ impl ClusterApi for FakeCluster {
         stored.version.clone_from(&version);
         stored.head.clone_from(&change.head);
         stored.bodies.extend(change.bodies.clone());
+        if std::mem::take(&mut state.lose_answer) {
+            return Err(ClusterError::Unavailable("no answer".to_owned()));
+        }
         Ok(version)
     }
 
