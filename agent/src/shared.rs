@@ -58,6 +58,8 @@ pub(crate) struct Credentials {
     pub(crate) tls: Arc<ClientConfig>,
     /// When the certificate ends (wall time).
     pub(crate) not_after: Millis,
+    /// Counts the certificates of this process.
+    pub(crate) generation: u64,
 }
 
 /// What the watch saw of objects that are held, or that were removed and came back. Bounded by the inventory.

@@ -43,6 +43,8 @@ pub(crate) struct Client {
     limits: Limits,
     outbox: Outbox,
     dialling: Option<BoxFuture<'static, Result<Link, End>>>,
+    /// The generation of the certificate that the newest dial showed.
+    shown: Option<u64>,
     outgoing: Option<Outgoing>,
     incoming: Option<Incoming>,
     commands: FuturesUnordered<BoxFuture<'static, CommandResult>>,
@@ -67,6 +69,7 @@ impl Client {
             limits: Limits::DEFAULT,
             outbox: Outbox::new(),
             dialling: None,
+            shown: None,
             outgoing: None,
             incoming: None,
             commands: FuturesUnordered::new(),
@@ -173,8 +176,9 @@ impl Client {
     }
 
     /// Gives the state machine what happened, and performs what it wants.
-    fn handle(&mut self, input: Input) {
-        if let Input::Closed(end) = &input {
+    fn handle(&mut self, mut input: Input) {
+        if let Input::Closed(end) = &mut input {
+            self.excuse(end);
             tracing::info!(error = %end.message, "session ended");
             self.disconnect(end.code);
         }
@@ -247,6 +251,7 @@ impl Client {
         let credentials = self.shared.state().credentials.clone();
         let now = self.ports.clock.now();
         let usable = credentials.filter(|credentials| now < credentials.not_after);
+        self.shown = usable.as_ref().map(|credentials| credentials.generation);
         let ports = self.ports.clone();
         self.dialling = Some(match usable {
             Some(credentials) => Box::pin(Link::dial(ports, address, credentials.tls)),
@@ -254,6 +259,14 @@ impl Client {
                 Err(End { code: None, message: "the certificate expired and is not renewed yet".to_owned() })
             }),
         });
+    }
+
+    /// A refusal of a certificate that was replaced meanwhile says nothing about the present one.
+    fn excuse(&self, end: &mut End) {
+        let present = self.shared.state().credentials.as_ref().map(|credentials| credentials.generation);
+        if present != self.shown && end.code.is_some_and(refuses_identity) {
+            end.code = None;
+        }
     }
 
     fn send(&mut self, message: AgentMessage) {
@@ -270,7 +283,7 @@ impl Client {
         self.flush_at = None;
         let mut state = self.shared.state();
         state.book.end_session();
-        if matches!(code, Some(ErrorCode::CredentialRefused | ErrorCode::Unauthenticated)) {
+        if code.is_some_and(refuses_identity) {
             state.identity_is_refused = true;
             drop(state);
             self.shared.identity_bell.notify_one();
@@ -292,6 +305,10 @@ impl Client {
         let uptime = self.ports.clock.uptime();
         self.shared.state().session.handle(Input::Stop, uptime, &mut entropy);
     }
+}
+
+fn refuses_identity(code: ErrorCode) -> bool {
+    matches!(code, ErrorCode::CredentialRefused | ErrorCode::Unauthenticated)
 }
 
 async fn dialled(dialling: &mut Option<BoxFuture<'static, Result<Link, End>>>) -> Result<Link, End> {

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use starling_model::Millis;
 use tokio::time::sleep;
 
 use super::{Enrolment, Identity};
@@ -13,6 +14,9 @@ use crate::shared::{Credentials, Shared};
 /// The longest sleep at once: a machine that slept is not surprised by an expired certificate for longer.
 const LONGEST_SLEEP: Duration = Duration::from_secs(600);
 
+/// The least time between two renewals: of a certificate with a short life, and of all others.
+const RENEWAL_PAUSE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
+
 /// Keeps the identity of one agent.
 pub(crate) struct Keeper {
     enrolment: Enrolment,
@@ -21,13 +25,15 @@ pub(crate) struct Keeper {
     pinned: Vec<u8>,
     /// The token with which joining anew was tried, so that a used one is shown once.
     tried_token: Option<String>,
-    /// The certificate that the session dials with.
-    published: String,
+    /// The certificate that the session dials with, and how many there were before.
+    published: (String, u64),
+    /// Until when it is not renewed again (time since boot).
+    renewed_until: Millis,
 }
 
 impl Keeper {
     pub(crate) fn new(enrolment: Enrolment, shared: Arc<Shared>, ports: Ports, pinned: Vec<u8>) -> Self {
-        Self { enrolment, shared, ports, pinned, tried_token: None, published: String::new() }
+        Self { enrolment, shared, ports, pinned, tried_token: None, published: (String::new(), 0), renewed_until: Millis(0) }
     }
 
     /// Keeps the identity for ever.
@@ -37,7 +43,8 @@ impl Keeper {
         let mut failures = 0;
         loop {
             self.publish(&identity);
-            let wait = identity.renewal_in(self.ports.clock.now(), draw);
+            let pause = self.renewed_until.since(self.ports.clock.uptime());
+            let wait = identity.renewal_in(self.ports.clock.now(), draw).max(pause);
             if !wait.is_zero() {
                 tokio::select! {
                     biased;
@@ -53,6 +60,7 @@ impl Keeper {
                     identity = renewed;
                     draw = self.ports.draw();
                     failures = 0;
+                    self.pause_after(&identity);
                 }
                 Err(error) => {
                     if error.needs_a_person() {
@@ -66,17 +74,30 @@ impl Keeper {
         }
     }
 
+    /// Leaves time until the next renewal: each is written by the hub.
+    fn pause_after(&mut self, identity: &Identity) {
+        let left = identity.not_after().since(self.ports.clock.now());
+        if left.is_zero() {
+            let next = "set this machine's clock";
+            tracing::warn!(not_after = identity.not_after().0, next, "the hub's new certificate has expired here already");
+        }
+        self.renewed_until = self.ports.clock.uptime().plus(renewal_pause(left));
+    }
+
     /// Makes the identity the one to dial with.
     fn publish(&mut self, identity: &Identity) {
         match identity.tls(&self.pinned, &self.ports.clock) {
             Ok(tls) => {
-                let credentials = Credentials { tls, not_after: identity.not_after() };
                 let certificate = &identity.stored().certificate_pem;
+                let is_new = *certificate != self.published.0;
+                if is_new {
+                    self.published = (certificate.clone(), self.published.1 + 1);
+                }
                 let mut state = self.shared.state();
-                state.credentials = Some(credentials);
-                state.identity_changed |= *certificate != self.published;
+                state.credentials =
+                    Some(Credentials { tls, not_after: identity.not_after(), generation: self.published.1 });
+                state.identity_changed |= is_new;
                 drop(state);
-                self.published.clone_from(certificate);
                 self.shared.session_bell.notify_one();
             }
             Err(error) => tracing::error!(%error, "the identity cannot be used for TLS"),
@@ -114,6 +135,25 @@ impl Keeper {
                 tracing::warn!(%error, "the hub does not take this identity, and joining anew failed");
                 identity
             }
+        }
+    }
+}
+
+/// Returns how long to use a new certificate that has this much left. On a machine whose clock is far ahead each new one is
+/// old, or over, and is worth renewing at once, for ever.
+fn renewal_pause(left: Duration) -> Duration {
+    if left.is_zero() { RENEWAL_PAUSE.1 } else { (left / 2).clamp(RENEWAL_PAUSE.0, RENEWAL_PAUSE.1) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn renewals_keep_a_distance() {
+        let second = Duration::from_secs(1);
+        for (left, pause) in [(0, 60), (4, 5), (60, 30), (2_592_000, 60)] {
+            assert_eq!(renewal_pause(left * second), pause * second, "{left} s left");
         }
     }
 }
