@@ -28,7 +28,6 @@ impl AdminToken {
     ///
     /// # Errors
     /// `Unauthenticated`, with what to do.
-    #[expect(clippy::result_large_err, reason = "tonic's interceptors return a Status")]
     pub fn authenticate(&self, mut request: Request<()>) -> Result<Request<()>, Status> {
         let Some(shown) = bearer(request.metadata()) else {
             return Err(status(

@@ -198,13 +198,11 @@ impl Admin {
 }
 
 /// Returns who calls.
-#[expect(clippy::result_large_err, reason = "handlers return a Status")]
 pub(super) fn caller<T>(request: &Request<T>) -> Result<String, Status> {
     let caller = request.extensions().get::<Caller>();
     caller.map(|caller| caller.name.clone()).ok_or_else(|| status(ErrorCode::Unauthenticated, "no token was sent"))
 }
 
-#[expect(clippy::result_large_err, reason = "handlers return a Status")]
 fn parse(documents: &str) -> Result<Vec<Resource>, Status> {
     let mut resources = Vec::new();
     for chunk in yaml::chunks(documents) {

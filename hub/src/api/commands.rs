@@ -40,7 +40,6 @@ const PAGE: usize = 1000;
 const PROGRESS: usize = 16;
 
 impl Admin {
-    #[expect(clippy::result_large_err, reason = "handlers return a Status")]
     pub(super) fn start_command(
         &self,
         request: Request<v1::RunCommandRequest>,
