@@ -42,9 +42,11 @@ pub enum FragmentError {
 
 /// Cuts an encoded message into pieces of at most `piece` bytes of content; a message that fits stays whole.
 ///
-/// `number` identifies the message in its direction and must differ from the one before.
+/// `number` identifies the message in its direction and must differ from the one before. Pieces are never empty: one of
+/// no bytes counts as one of one byte.
 #[must_use]
 pub fn split<M: Fragmented>(message: M, number: u64, piece: usize) -> Vec<M> {
+    let piece = piece.max(1);
     if message.encoded_len() <= piece {
         return vec![message];
     }
@@ -130,6 +132,11 @@ mod tests {
         }
         assert_eq!(whole.iter().filter(|message| **message == resync(1000)).count(), 1);
         assert_eq!(whole.len(), 5);
+    }
+
+    #[test]
+    fn pieces_are_never_empty() {
+        assert_eq!(split(resync(3), 1, 0).len(), resync(3).encoded_len());
     }
 
     #[test]

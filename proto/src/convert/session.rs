@@ -242,6 +242,9 @@ impl TryFrom<v1::Welcome> for Welcome {
         if wire.heartbeat_millis == 0 {
             return Err(ConvertError::Invalid("welcome.heartbeat_millis"));
         }
+        if limits.batch_bytes == 0 || limits.message_bytes == 0 {
+            return Err(ConvertError::Invalid("welcome.limits"));
+        }
         Ok(Self {
             protocol: wire.protocol,
             hub: wire.hub,

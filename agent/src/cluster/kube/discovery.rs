@@ -1,5 +1,7 @@
 //! Which Flux kinds the cluster has, and the notice that this may have changed.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use futures::StreamExt;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::APIResourceList;
 use kube::Api;
@@ -60,9 +62,9 @@ fn watched(group: &str, group_version: &str, list: &APIResourceList) -> Vec<ApiR
         .collect()
 }
 
-/// Notifies whenever a CustomResourceDefinition of a watched group changes; without permission to see these, the regular
-/// discovery has to do.
-pub(super) async fn notice_definitions(client: kube::Client, changed: &Notify) {
+/// Notifies whenever a CustomResourceDefinition of a watched group changes, and tells whether it would; without
+/// permission to see these, the regular discovery has to do.
+pub(super) async fn notice_definitions(client: kube::Client, changed: &Notify, are_watched: &AtomicBool) {
     let definition = ApiResource::from_gvk_with_plural(
         &GroupVersionKind::gvk("apiextensions.k8s.io", "v1", "CustomResourceDefinition"),
         "customresourcedefinitions",
@@ -74,6 +76,7 @@ pub(super) async fn notice_definitions(client: kube::Client, changed: &Notify) {
         match event {
             Ok(watcher::Event::Apply(meta) | watcher::Event::Delete(meta)) => {
                 backoff.reset();
+                are_watched.store(true, Ordering::Relaxed);
                 let name = meta.metadata.name.unwrap_or_default();
                 if name.split_once('.').is_some_and(|(_, group)| is_watched_group(group)) {
                     changed.notify_one();
@@ -82,9 +85,11 @@ pub(super) async fn notice_definitions(client: kube::Client, changed: &Notify) {
             Ok(watcher::Event::Init | watcher::Event::InitApply(_)) => {}
             Ok(watcher::Event::InitDone) => {
                 backoff.reset();
+                are_watched.store(true, Ordering::Relaxed);
                 changed.notify_one();
             }
             Err(error) => {
+                are_watched.store(false, Ordering::Relaxed);
                 tracing::debug!(%error, "cannot watch custom resource definitions");
                 backoff.wait().await;
             }

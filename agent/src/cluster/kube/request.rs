@@ -82,12 +82,19 @@ impl Requests {
 
     /// Returns the path under which an object's kind is created.
     pub(super) async fn collection_path(&self, resource: &ResourceRef) -> Result<String, ClusterError> {
-        let api_version = match &resource.api_version {
-            Some(api_version) => api_version.clone(),
-            None => self.preferred_version(&resource.key.group).await?,
+        let api_versions = match &resource.api_version {
+            Some(api_version) => vec![api_version.clone()],
+            None => self.versions(&resource.key.group).await?,
         };
-        let found = self.resource(&api_version, &resource.key.kind).await?;
-        collection_path(&api_version, &found, &resource.key)
+        for api_version in api_versions {
+            match self.resource(&api_version, &resource.key.kind).await {
+                Ok(found) => return collection_path(&api_version, &found, &resource.key),
+                // A group may serve one kind only in a version that it does not prefer.
+                Err(ClusterError::NotFound) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(ClusterError::NotFound)
     }
 
     /// Forgets how kinds are called, because one of them may be gone or may have come back otherwise.
@@ -106,14 +113,21 @@ impl Requests {
         Ok(found)
     }
 
-    async fn preferred_version(&self, group: &str) -> Result<String, ClusterError> {
+    /// Returns a group's versions, the preferred one first.
+    async fn versions(&self, group: &str) -> Result<Vec<String>, ClusterError> {
         if group.is_empty() {
-            return Ok("v1".to_owned());
+            return Ok(vec!["v1".to_owned()]);
         }
-        let found = self.read(&format!("/apis/{}", path_segment(group)?), JSON).await?;
-        let version = found.at(&["preferredVersion", "groupVersion"]).and_then(Value::as_str);
-        version.map(str::to_owned).ok_or(ClusterError::NotFound)
+        Ok(versions_of(&self.read(&format!("/apis/{}", path_segment(group)?), JSON).await?))
     }
+}
+
+/// Reads the versions out of an APIGroup, the preferred one first.
+fn versions_of(group: &Value) -> Vec<String> {
+    let preferred = group.at(&["preferredVersion", "groupVersion"]).and_then(Value::as_str);
+    let all = group.get("versions").and_then(Value::as_list).unwrap_or_default();
+    let others = all.iter().filter_map(|version| version.get("groupVersion")?.as_str());
+    preferred.into_iter().chain(others.filter(|version| Some(*version) != preferred)).map(str::to_owned).collect()
 }
 
 /// Returns `apis/<group>/<version>`, or `api/v1`.
@@ -224,6 +238,15 @@ mod tests {
             collection_path("v1", &cluster, &ObjectKey::new("", "Namespace", "", "a")),
             Ok("/api/v1/namespaces".to_owned())
         );
+    }
+
+    #[test]
+    fn the_preferred_version_comes_first_and_the_others_follow() {
+        let group = Value::from_json(
+            br#"{"versions":[{"groupVersion":"n/v1beta3"},{"groupVersion":"n/v1"}],"preferredVersion":{"groupVersion":"n/v1"}}"#,
+        )
+        .unwrap();
+        assert_eq!(versions_of(&group), ["n/v1", "n/v1beta3"]);
     }
 
     #[test]

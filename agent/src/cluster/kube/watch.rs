@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::stream::BoxStream;
@@ -13,16 +14,24 @@ use kube::core::{ApiResource, DynamicObject, TypeMeta};
 use kube::runtime::watcher;
 use serde::Deserialize;
 use starling_model::{ObjectKey, Value};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::timeout;
 
 use super::backoff::Backoff;
 use super::discovery;
 use super::request::Requests;
-use crate::cluster::{ClusterEvent, Kind};
+use crate::cluster::{ClusterError, ClusterEvent, Kind};
 
-/// How often the kinds are listed anew, besides when their definitions change.
-const DISCOVERY_INTERVAL: Duration = Duration::from_secs(30);
+/// How often the kinds are listed anew, besides when their definitions change: while changes of these are watched, and
+/// while they are not.
+const DISCOVERY_INTERVAL: (Duration, Duration) = (Duration::from_secs(300), Duration::from_secs(30));
+
+/// How long one listing of the kinds may take.
+const DISCOVERY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long after a kind was missing the kinds are listed again, before it counts as gone.
+const MISSING_AGAIN: Duration = Duration::from_secs(2);
 
 /// How long changes of definitions are gathered before the kinds are listed anew.
 const DISCOVERY_SETTLE: Duration = Duration::from_millis(500);
@@ -31,10 +40,14 @@ const DISCOVERY_SETTLE: Duration = Duration::from_millis(500);
 const EVENT_QUEUE: usize = 64;
 
 /// Objects of one page of a list.
-const PAGE_SIZE: u32 = 100;
+const PAGE_SIZE: u32 = 50;
 
-/// Failures in a row after which a kind that the server does not list counts as unreadable.
-const UNREADABLE_AFTER: u32 = 3;
+/// How long a list waits for its next page before another kind's list may begin beside it.
+const LIST_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Failures in a row after which a kind that the server does not list counts as unreadable: where it is forbidden (once
+/// may be a permission that is only just being granted), and else.
+const UNREADABLE_AFTER: (u32, u32) = (2, 3);
 
 /// An annotation that doubles the size of objects and says nothing of their state.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -56,12 +69,14 @@ async fn drive(requests: Arc<Requests>, events: mpsc::Sender<ClusterEvent>) {
     let changed = Arc::new(Notify::new());
     let mut tasks = JoinSet::new();
     let mut watches: BTreeMap<Kind, (String, AbortHandle)> = BTreeMap::new();
-    let notice = (requests.client().clone(), Arc::clone(&changed));
-    tasks.spawn(async move { discovery::notice_definitions(notice.0, &notice.1).await });
+    let definitions_are_watched = Arc::new(AtomicBool::new(false));
+    let lists = Arc::new(Semaphore::new(1));
+    let notice = (requests.client().clone(), Arc::clone(&changed), Arc::clone(&definitions_are_watched));
+    tasks.spawn(async move { discovery::notice_definitions(notice.0, &notice.1, &notice.2).await });
     let mut backoff = Backoff::default();
-    let mut announced = None;
+    let mut announced: Option<BTreeSet<Kind>> = None;
     loop {
-        let found = match discovery::discover(&requests).await {
+        let found = match discover(&requests, announced.as_ref()).await {
             Ok(found) => found,
             Err(error) => {
                 if backoff.failures() == 0 {
@@ -94,37 +109,73 @@ async fn drive(requests: Arc<Requests>, events: mpsc::Sender<ClusterEvent>) {
                 continue;
             }
             let version = resource.api_version.clone();
-            let watch = watch_kind(requests.client().clone(), resource, events.clone(), Arc::clone(&changed));
+            let notices = (events.clone(), Arc::clone(&changed));
+            let watch = watch_kind(requests.client().clone(), resource, Arc::clone(&lists), notices);
             if let Some((_, older)) = watches.insert(kind, (version, tasks.spawn(watch))) {
                 older.abort();
             }
         }
         while tasks.try_join_next().is_some() {}
+        let (watched, unwatched) = DISCOVERY_INTERVAL;
+        let interval = if definitions_are_watched.load(Ordering::Relaxed) { watched } else { unwatched };
         tokio::select! {
             biased;
             () = changed.notified() => tokio::time::sleep(DISCOVERY_SETTLE).await,
-            () = tokio::time::sleep(DISCOVERY_INTERVAL) => {}
+            () = tokio::time::sleep(interval) => {}
             () = events.closed() => return,
         }
     }
+}
+
+/// Lists the kinds to watch. A kind that was announced is gone when it is missing twice: an aggregated or starting API
+/// server may leave a group out for a moment.
+async fn discover(
+    requests: &Requests,
+    announced: Option<&BTreeSet<Kind>>,
+) -> Result<Vec<ApiResource>, ClusterError> {
+    let list = || async {
+        let listed = timeout(DISCOVERY_TIMEOUT, discovery::discover(requests)).await;
+        let no_answer = |_| ClusterError::Unavailable(format!("no answer in {} s", DISCOVERY_TIMEOUT.as_secs()));
+        listed.map_err(no_answer)?
+    };
+    let mut found = list().await?;
+    let kinds: BTreeSet<Kind> = found.iter().map(kind_of).collect();
+    if announced.is_some_and(|announced| !announced.is_subset(&kinds)) {
+        tokio::time::sleep(MISSING_AGAIN).await;
+        found.extend(list().await?.into_iter().filter(|resource| !kinds.contains(&kind_of(resource))));
+    }
+    Ok(found)
 }
 
 /// Lists and watches one kind for ever.
 async fn watch_kind(
     client: kube::Client,
     resource: ApiResource,
-    events: mpsc::Sender<ClusterEvent>,
-    kinds_changed: Arc<Notify>,
+    lists: Arc<Semaphore>,
+    (events, kinds_changed): (mpsc::Sender<ClusterEvent>, Arc<Notify>),
 ) {
     let kind = kind_of(&resource);
     let api: Api<DynamicObject> = Api::all_with(client, &resource);
     let mut stream = watcher(api, watcher::Config::default().page_size(PAGE_SIZE)).boxed();
     let mut listed = BTreeSet::new();
     let mut backoff = Backoff::default();
-    while let Some(event) = stream.next().await {
+    let mut told_unreadable = false;
+    // Held while the kind is listed: the lists of all kinds at once would be the peak of what the agent ever needs.
+    let mut turn = None;
+    loop {
+        let event = match timeout(LIST_PATIENCE, stream.next()).await {
+            Ok(Some(event)) => event,
+            Ok(None) => return,
+            Err(_) => {
+                turn = None;
+                continue;
+            }
+        };
         let sent = match event {
             Ok(watcher::Event::Init) => {
                 listed = BTreeSet::new();
+                drop(turn.take());
+                turn = lists.acquire().await.ok();
                 continue;
             }
             Ok(watcher::Event::InitApply(object)) => {
@@ -136,6 +187,8 @@ async fn watch_kind(
                     tracing::info!(%kind, "watching again");
                 }
                 backoff.reset();
+                told_unreadable = false;
+                turn = None;
                 events.send(ClusterEvent::KindListed(kind.clone(), std::mem::take(&mut listed))).await
             }
             Ok(watcher::Event::Apply(object)) => {
@@ -147,7 +200,17 @@ async fn watch_kind(
                 events.send(ClusterEvent::Deleted(key_of(&kind, &object))).await
             }
             Err(error) => {
-                let sent = report_failure(&kind, &error, &backoff, &events, &kinds_changed).await;
+                turn = None;
+                let unreadable = report_failure(&kind, &error, &backoff, &kinds_changed);
+                let sent = match unreadable.filter(|_| !told_unreadable) {
+                    Some(reason) => {
+                        // The server answers, and this is its answer: nothing waits for this kind from here on.
+                        tracing::warn!(%kind, error = %reason, "this kind cannot be listed, trying again");
+                        told_unreadable = true;
+                        events.send(ClusterEvent::KindUnreadable(kind.clone(), reason)).await
+                    }
+                    None => Ok(()),
+                };
                 backoff.wait().await;
                 sent
             }
@@ -158,21 +221,14 @@ async fn watch_kind(
     }
 }
 
-async fn report_failure(
-    kind: &Kind,
-    error: &watcher::Error,
-    backoff: &Backoff,
-    events: &mpsc::Sender<ClusterEvent>,
-    kinds_changed: &Notify,
-) -> Result<(), mpsc::error::SendError<ClusterEvent>> {
+/// Logs a failure, and returns why the kind counts as unreadable where it does.
+fn report_failure(kind: &Kind, error: &watcher::Error, backoff: &Backoff, kinds_changed: &Notify) -> Option<String> {
     if let watcher::Error::InitialListFailed(kube::Error::Api(status)) = error {
-        let unreadable_after = if status.code == 403 { 0 } else { UNREADABLE_AFTER };
+        let unreadable_after = if status.code == 403 { UNREADABLE_AFTER.0 } else { UNREADABLE_AFTER.1 };
         if status.code == 404 {
             kinds_changed.notify_one();
-        } else if backoff.failures() == unreadable_after {
-            // The server answers, and this is its answer: nothing waits for this kind from here on.
-            tracing::warn!(%kind, error = %status.message, "this kind cannot be listed, trying again");
-            return events.send(ClusterEvent::KindUnreadable(kind.clone(), status.message.clone())).await;
+        } else if backoff.failures() + 1 >= unreadable_after {
+            return Some(status.message.clone());
         }
     }
     match (error, backoff.failures()) {
@@ -183,7 +239,7 @@ async fn report_failure(
         (_, 1) => tracing::warn!(%kind, %error, "cannot watch, trying again"),
         _ => tracing::debug!(%kind, %error, "cannot watch, trying again"),
     }
-    Ok(())
+    None
 }
 
 fn kind_of(resource: &ApiResource) -> Kind {
