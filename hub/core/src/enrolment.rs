@@ -43,6 +43,8 @@ pub enum CredentialRefusal {
     KeyUnknown,
     /// The identity belongs to a cluster with another kube-system.
     FingerprintChanged,
+    /// The cluster is in the fleet already, with another identity.
+    ClusterKnown,
 }
 
 /// What to do about a session's identity.
@@ -127,7 +129,7 @@ impl fmt::Debug for JoinToken {
 
 impl CredentialRefusal {
     /// Every reason, in the order of definition.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::TokenUnknown,
         Self::TokenUsed,
         Self::TokenExpired,
@@ -136,6 +138,7 @@ impl CredentialRefusal {
         Self::ClusterDetached,
         Self::KeyUnknown,
         Self::FingerprintChanged,
+        Self::ClusterKnown,
     ];
 
     /// Returns the reason's name in metrics and logs.
@@ -150,6 +153,7 @@ impl CredentialRefusal {
             Self::ClusterDetached => "cluster-detached",
             Self::KeyUnknown => "key-unknown",
             Self::FingerprintChanged => "fingerprint-changed",
+            Self::ClusterKnown => "cluster-known",
         }
     }
 }
@@ -169,6 +173,7 @@ impl fmt::Display for CredentialRefusal {
             Self::FingerprintChanged => {
                 "the identity belongs to another cluster: adopt this one under its own name with `starling adopt cluster`"
             }
+            Self::ClusterKnown => "the cluster is in the fleet already under another name: detach it there first",
         })
     }
 }

@@ -21,7 +21,7 @@ pub(super) fn join(fleet: &Fleet, join: &Join, context: &Context<'_>) -> Result<
     if known.is_some_and(|record| matches!(record.stage, ClusterStage::Detaching { .. })) {
         return Err(Refusal::credential(CredentialRefusal::ClusterDetached));
     }
-    check_fingerprint(fleet, cluster, &join.fingerprint).map_err(Refusal::credential)?;
+    check_fingerprint(fleet, cluster, &join.fingerprint)?;
     let name = fleet.cluster(cluster).map(|input| input.name());
     let mut revoked_keys = known.map(|record| record.revoked_keys.clone()).unwrap_or_default();
     // Whoever joins anew with another key has lost the one before, or was copied.
@@ -102,7 +102,7 @@ pub(super) fn see(fleet: &Fleet, see: &SeeCluster, context: &Context<'_>) -> Res
         Admission::Refused(reason) => return Err(Refusal::credential(reason)),
         Admission::Known => Vec::new(),
         Admission::ToRecord => {
-            check_fingerprint(fleet, see.cluster, &see.fingerprint).map_err(Refusal::credential)?;
+            check_fingerprint(fleet, see.cluster, &see.fingerprint)?;
             let name = fleet.cluster(see.cluster).map(|input| input.name());
             let (key, fingerprint) = (vec![see.key], see.fingerprint.clone());
             let record = match fleet.identity(see.cluster) {
@@ -117,16 +117,26 @@ pub(super) fn see(fleet: &Fleet, see: &SeeCluster, context: &Context<'_>) -> Res
 }
 
 /// Refuses a cluster that another identity stands for already: both would be planned for the same objects.
-fn check_fingerprint(fleet: &Fleet, cluster: ClusterId, fingerprint: &str) -> Result<(), CredentialRefusal> {
+fn check_fingerprint(fleet: &Fleet, cluster: ClusterId, fingerprint: &str) -> Result<(), Refusal> {
     let is_other = |record: &ClusterRecord| {
         record.id != cluster
             && record.fingerprint == fingerprint
             && !matches!(record.stage, ClusterStage::Detached { .. })
     };
-    if !fingerprint.is_empty() && fleet.identities().any(|record| is_other(record)) {
-        return Err(CredentialRefusal::FingerprintChanged);
-    }
-    Ok(())
+    let Some(other) = fleet.identities().find(|record| is_other(record)).filter(|_| !fingerprint.is_empty()) else {
+        return Ok(());
+    };
+    let message = match fleet.cluster(other.id).map(|input| input.name()) {
+        Some(name) => format!(
+            "the cluster is in the fleet already as {name}: run `starling detach cluster {} --workspace {}` first",
+            name.name, name.namespace
+        ),
+        None => format!(
+            "the cluster is in the fleet already without a name: write a ManagedCluster document with `id: {}` to name it",
+            other.id
+        ),
+    };
+    Err(Refusal { message, ..Refusal::credential(CredentialRefusal::ClusterKnown) })
 }
 
 fn new_record(

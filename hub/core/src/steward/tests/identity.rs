@@ -238,10 +238,11 @@ fn a_cluster_that_another_identity_stands_for_is_refused() {
         file: "clusters/other.yaml".to_owned(),
     };
     let Ok(Answer::Adopted(second)) = hub.ask(&Request::Adopt(second)) else { panic!("not adopted") };
-    assert_eq!(join(&mut hub, &second.token, 2), Err(CredentialRefusal::FingerprintChanged));
+    assert_eq!(join(&mut hub, &second.token, 2), Err(CredentialRefusal::ClusterKnown));
     let see = SeeCluster { cluster: ClusterId([9; 16]), key: digest(3), fingerprint: KUBE_SYSTEM.to_owned() };
     let seen = hub.ask(&Request::SeeCluster(see)).expect_err("refused");
-    assert_eq!(seen.credential, Some(CredentialRefusal::FingerprintChanged));
+    assert_eq!(seen.credential, Some(CredentialRefusal::ClusterKnown));
+    assert!(seen.message.contains("starling detach cluster"), "{seen}");
     detach(&mut hub, true);
     assert_eq!(join(&mut hub, &second.token, 2), Ok(second.cluster), "who was detached makes room");
 }
