@@ -1,0 +1,17 @@
+//! Real sockets and certificates on loopback: a hub as a process, its command line, agents over clusters in memory, and
+//! clients that no agent would be.
+//!
+//! Owns bad input of every kind: a clear error, nothing lost, the rest served. Owns the rules of enrolment and of the budget
+//! as their users see them.
+
+mod bed;
+mod client;
+mod deletion;
+mod documents;
+mod enrolment;
+mod identities;
+mod input;
+mod port;
+mod process;
+mod recovery;
+mod sessions;
