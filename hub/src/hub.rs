@@ -46,6 +46,9 @@ const ADMIN_MESSAGE: usize = 16 * 1024 * 1024;
 /// What [`Readiness`] waits for until a hub answers.
 pub const READY: &str = "hub";
 
+/// How long the first reading of the directory may keep the hub from answering.
+const FIRST_SCAN: Duration = Duration::from_secs(5);
+
 /// How long calls may take to end after the port is closed.
 const ANSWERS: Duration = Duration::from_secs(2);
 
@@ -171,6 +174,10 @@ impl Hub {
             directory: directory.clone(),
         });
         tasks.spawn(Task::Sync, until(working.clone(), sync.clone().run(scans)));
+        if directory.is_some() && hold.reason().is_none() {
+            // So that the first question is answered from the whole directory; one that is never quiet does not keep the hub.
+            let _ = tokio::time::timeout(FIRST_SCAN, sync.settled()).await;
+        }
 
         let tls = Arc::new(Tls::new(&parts.keyring, Arc::clone(&parts.clock))?);
         tasks.spawn(

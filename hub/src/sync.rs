@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use starling_hub_core::steward::{Answer, Refusal, Request};
 use starling_model::ErrorCode;
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex, mpsc, watch};
 
 use crate::api::Problems;
 use crate::source::{Directory, Scan};
@@ -33,13 +33,15 @@ pub struct Sync {
     parts: SyncParts,
     /// Held from reading the directory until the steward has decided, so that an older scan never follows a newer one.
     turn: Arc<Mutex<()>>,
+    /// True once a scan without a file in the middle of being written was handed over.
+    settled: Arc<watch::Sender<bool>>,
 }
 
 impl Sync {
     /// Makes the hand-over.
     #[must_use]
     pub fn new(parts: SyncParts) -> Self {
-        Self { parts, turn: Arc::default() }
+        Self { parts, turn: Arc::default(), settled: Arc::new(watch::Sender::new(false)) }
     }
 
     /// Hands over what a reader of the directory sends, until it is gone.
@@ -82,6 +84,12 @@ impl Sync {
         self.hand_over(actor, None).await
     }
 
+    /// Waits until the directory was handed over once, all of it.
+    pub async fn settled(&self) {
+        // The sender lives as long as this does.
+        let _ = self.settled.subscribe().wait_for(|settled| *settled).await;
+    }
+
     async fn hand_over(&self, actor: &str, given: Option<Scan>) -> Result<(), Refusal> {
         let _turn = self.turn.lock().await;
         // Read anew where it can be: what was given may be older than what has been handed over meanwhile.
@@ -96,8 +104,12 @@ impl Sync {
             },
         };
         self.parts.problems.replace(scan.unreadable);
+        let unsettled = scan.unsettled;
         if let Answer::Synced(synced) = self.parts.steward.submit(actor, Request::SyncInputs(scan.inputs)).await? {
             self.parts.problems.replace_untaken(synced.problems);
+        }
+        if !unsettled {
+            self.settled.send_replace(true);
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
-use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 
@@ -66,9 +66,9 @@ impl Collector for ShardCollector {
             None,
             objects.metric_type(),
         )?)?;
-        let ended: Family<[(&'static str, &'static str); 1], Gauge> = Family::default();
+        let ended: Family<[(&'static str, &'static str); 1], Counter> = Family::default();
         for (reason, count) in shard.counters().ended() {
-            ended.get_or_create(&[("reason", reason)]).set(i64::try_from(count).unwrap_or(i64::MAX));
+            ended.get_or_create(&[("reason", reason)]).inc_by(count);
         }
         let help = "Sessions that ended or were refused, by reason";
         ended.encode(encoder.encode_descriptor("sessions_ended", help, None, ended.metric_type())?)

@@ -69,7 +69,7 @@ pub(crate) fn run(arguments: &DemoArguments) -> Result<()> {
     let simulated = (arguments.clusters > 0).then(|| simulate(&hub, arguments.clusters));
     let simulated = simulated.transpose()?;
     let real = RealClusters::start(folder.path(), &hub, arguments.real)?;
-    let outcome = watch(arguments, &hub, started, &stop);
+    let outcome = watch(arguments, &hub, simulated.as_ref(), started, &stop);
     if let Some(simulated) = &simulated {
         simulated.terminate(PATIENCE)?;
     }
@@ -86,12 +86,21 @@ fn simulate(hub: &Hub, clusters: u32) -> Result<Process> {
     Process::start(launch).context("start the simulated clusters")
 }
 
-fn watch(arguments: &DemoArguments, hub: &Hub, started: Instant, stop: &AtomicBool) -> Result<()> {
+fn watch(
+    arguments: &DemoArguments,
+    hub: &Hub,
+    simulated: Option<&Process>,
+    started: Instant,
+    stop: &AtomicBool,
+) -> Result<()> {
     let wanted = u64::from(arguments.clusters) + u64::from(arguments.real);
     let mut shown = String::new();
     let mut complete = false;
     while !stop.load(Ordering::Relaxed) {
         hub.process().check_running()?;
+        if let Some(simulated) = simulated {
+            simulated.check_running()?;
+        }
         let status = hub.status()?;
         let line = format!("{} clusters, {} live, {} ready", status.clusters, status.live, status.ready);
         if line != shown {
