@@ -234,7 +234,9 @@ impl Client {
                 }
             }
             Effect::RunCommand(command) => {
-                self.commands.push(Box::pin(commands::run(Arc::clone(&self.cluster), command)));
+                let (shared, clock) = (Arc::clone(&self.shared), Arc::clone(&self.ports.clock));
+                let lease_is_live = move || shared.state().session.lease_is_live(clock.uptime());
+                self.commands.push(Box::pin(commands::run(Arc::clone(&self.cluster), command, lease_is_live)));
             }
             Effect::Trust(pem) => {
                 self.shared.state().announced_trust = Some(pem);

@@ -2,7 +2,7 @@
 //!
 //! A refusal that no retry can better is not retried blindly: it waits long, or until the token is another.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rcgen::KeyPair;
@@ -72,6 +72,9 @@ pub(crate) struct Enrolment {
     cluster: Arc<dyn ClusterApi>,
     store: IdentityStore,
     ports: Ports,
+    /// The token and the key with which joining anew was begun: where the hub's answer was lost, the same key is what
+    /// tells this agent from a thief of the token.
+    rejoining: Mutex<Option<(String, String)>>,
 }
 
 impl EnrolError {
@@ -105,7 +108,7 @@ impl From<IdentityError> for EnrolError {
 impl Enrolment {
     pub(crate) fn new(config: Arc<AgentConfig>, cluster: Arc<dyn ClusterApi>, ports: Ports) -> Self {
         let store = IdentityStore::new(config.identity.clone(), Arc::clone(&cluster));
-        Self { config, cluster, store, ports }
+        Self { config, cluster, store, ports, rejoining: Mutex::default() }
     }
 
     /// Returns the stored identity, or joins until there is one.
@@ -127,11 +130,21 @@ impl Enrolment {
 
     /// Joins anew because the hub no longer takes the identity that is there; `None` if there is no token to do so.
     pub(crate) async fn rejoin(&self) -> Result<Option<Identity>, EnrolError> {
-        if self.config.token.read().map_err(EnrolError::Token)?.is_none() {
-            return Ok(None);
-        }
+        let Some(token) = self.config.token.read().map_err(EnrolError::Token)? else { return Ok(None) };
         // The old identity stays stored until there is a new one: the refusal may be the hub's own trouble.
-        self.join(new_key()?).await.map(Some)
+        let joined = self.join(self.rejoining_key(token)?).await?;
+        *self.rejoining.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        Ok(Some(joined))
+    }
+
+    fn rejoining_key(&self, token: String) -> Result<KeyPair, EnrolError> {
+        let mut rejoining = self.rejoining.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, key_pem)) = rejoining.as_ref().filter(|(begun_with, _)| *begun_with == token) {
+            return Ok(KeyPair::from_pem(key_pem)?);
+        }
+        let key = new_key()?;
+        *rejoining = Some((token, key.serialize_pem()));
+        Ok(key)
     }
 
     /// Renews an identity, valid or expired, with a new key.
