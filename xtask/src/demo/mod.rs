@@ -69,13 +69,13 @@ pub(crate) fn run(arguments: &DemoArguments) -> Result<()> {
     let simulated = (arguments.clusters > 0).then(|| simulate(&hub, arguments.clusters));
     let simulated = simulated.transpose()?;
     let real = RealClusters::start(folder.path(), &hub, arguments.real)?;
-    let outcome = watch(arguments, &hub, simulated.as_ref(), started, &stop);
+    // When this fails, everything is killed where it stands.
+    watch(arguments, &hub, simulated.as_ref(), started, &stop)?;
     if let Some(simulated) = &simulated {
         simulated.terminate(PATIENCE)?;
     }
     real.stop(PATIENCE)?;
-    hub.stop(PATIENCE)?;
-    outcome
+    hub.stop(PATIENCE)
 }
 
 /// Starts the process that holds the simulated clusters.
