@@ -10,7 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use starling_model::{ClusterId, Digest, DigestWriter};
 
 use crate::fleet::Fleet;
-use crate::records::ClusterStage;
+use crate::records::{ClusterRecord, ClusterStage};
 
 /// A one-time join token, printed `st1.<fleet>.<43 characters of base64url>`; never logged.
 #[derive(Clone, PartialEq, Eq)]
@@ -71,15 +71,31 @@ pub fn admit(fleet: &Fleet, cluster: ClusterId, key: &Digest, fingerprint: &str)
         ClusterStage::Attached | ClusterStage::Detaching { .. } => {}
         ClusterStage::Detached { .. } => return Admission::Refused(CredentialRefusal::ClusterDetached),
     }
-    if record.revoked_keys.contains(key) || !record.keys.contains(key) {
+    let predates_recovery = predates_recovery(fleet, record);
+    if record.revoked_keys.contains(key) || !(record.keys.contains(key) || predates_recovery) {
         return Admission::Refused(CredentialRefusal::KeyUnknown);
     }
-    if record.fingerprint != fingerprint {
+    // A renewal in a store that was lost records a key without having seen the cluster.
+    if record.fingerprint.is_empty() && !fingerprint.is_empty() {
+        return Admission::ToRecord;
+    }
+    // A renewal that came before any session, after the store was lost, left it open.
+    let is_fingerprint_open = record.fingerprint.is_empty() && !fingerprint.is_empty();
+    if record.fingerprint != fingerprint && !is_fingerprint_open {
         return Admission::Refused(CredentialRefusal::FingerprintChanged);
+    }
+    if predates_recovery || is_fingerprint_open {
+        return Admission::ToRecord;
     }
     // The present key being seen ends the use of the one before.
     let is_present = record.keys.last() == Some(key);
     if is_present && record.keys.len() > 1 { Admission::ToRecord } else { Admission::Known }
+}
+
+/// Tells whether a record is of a store that was recovered since: that may have been restored from before a renewal, so that
+/// a certificate of ours, which is still valid, knows better.
+pub(crate) fn predates_recovery(fleet: &Fleet, record: &ClusterRecord) -> bool {
+    fleet.era().is_some_and(|present| record.era < present.era.number)
 }
 
 impl JoinToken {
