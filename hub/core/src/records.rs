@@ -204,6 +204,9 @@ pub struct ClusterRecord {
     pub fingerprint: String,
     /// When it last joined.
     pub joined: Millis,
+    /// The number of the era in which the keys were recorded; an earlier one's may be older than the cluster's certificate.
+    #[serde(default)]
+    pub era: u64,
     /// How far its detachment is.
     pub stage: ClusterStage,
 }

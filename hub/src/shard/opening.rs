@@ -51,6 +51,10 @@ impl Shard {
             Admission::ToRecord => Ok(true),
             Admission::Refused(reason) => Err(End::Refused(reason)),
         };
+        // Also of whoever is refused: a store from before its renewal does not know its key, and must hold.
+        if let Some(fence) = &hello.newest_fence {
+            self.see_fence(fence);
+        }
         // Whoever is refused gets no place in the registry.
         admit()?;
         let number = SESSIONS.fetch_add(1, Ordering::Relaxed);
@@ -85,9 +89,6 @@ impl Shard {
         self.replan(&cluster, &mut state);
         drop(state);
         self.register(&cluster)?;
-        if let Some(fence) = &hello.newest_fence {
-            self.see_fence(fence);
-        }
         cluster.seen(self.parts.clock.now());
         let session = OpenSession { shard: Arc::clone(self), cluster, mailbox, number };
         if status_known {

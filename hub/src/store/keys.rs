@@ -381,6 +381,7 @@ mod tests {
                 revoked_keys: BTreeSet::new(),
                 fingerprint: "f".into(),
                 joined: at,
+                era: 2,
                 stage: ClusterStage::Attached,
             }),
             Change::PutToken(TokenRecord {

@@ -6,7 +6,7 @@ use starling_model::{ClusterId, Digest, ResourceName};
 
 use super::{Answer, AuditEntry, Context, Decision, Join, Refusal, Renew, SeeCluster};
 use crate::change::Change;
-use crate::enrolment::{Admission, CredentialRefusal, admit};
+use crate::enrolment::{Admission, CredentialRefusal, admit, predates_recovery};
 use crate::fleet::Fleet;
 use crate::records::{ClusterRecord, ClusterStage, TokenRecord};
 
@@ -33,6 +33,7 @@ pub(super) fn join(fleet: &Fleet, join: &Join, context: &Context<'_>) -> Result<
         revoked_keys,
         fingerprint: join.fingerprint.clone(),
         joined: context.now,
+        era: era(fleet),
         stage: ClusterStage::Attached,
     };
     let used = TokenRecord { used_by: Some(join.key), ..token.clone() };
@@ -79,16 +80,19 @@ pub(super) fn renew(fleet: &Fleet, renew: &Renew, context: &Context<'_>) -> Resu
     let record = match fleet.identity(renew.cluster) {
         // The store was lost: a certificate that is still valid proves its key, an expired one would need the record.
         None if renew.expired => return refuse(CredentialRefusal::KeyUnknown),
-        None => new_record(renew.cluster, name.clone(), keys, String::new(), context),
+        None => new_record(fleet, renew.cluster, name.clone(), keys, String::new(), context),
         Some(known) => {
             if matches!(known.stage, ClusterStage::Detached { .. }) {
                 return refuse(CredentialRefusal::ClusterDetached);
             }
-            let is_known = |key: &Digest| known.keys.contains(key) && !known.revoked_keys.contains(key);
-            if !is_known(&renew.proven_key) || known.revoked_keys.contains(&renew.new_key) {
+            // A store from before a renewal, and a certificate that is still valid.
+            let knows_better = predates_recovery(fleet, known) && !renew.expired;
+            let is_known = known.keys.contains(&renew.proven_key) || knows_better;
+            let is_revoked = [renew.proven_key, renew.new_key].iter().any(|key| known.revoked_keys.contains(key));
+            if !is_known || is_revoked {
                 return refuse(CredentialRefusal::KeyUnknown);
             }
-            ClusterRecord { keys, ..(**known).clone() }
+            ClusterRecord { keys, era: era(fleet), ..(**known).clone() }
         }
     };
     let is_same = fleet.identity(renew.cluster).is_some_and(|known| **known == record);
@@ -106,8 +110,8 @@ pub(super) fn see(fleet: &Fleet, see: &SeeCluster, context: &Context<'_>) -> Res
             let name = fleet.cluster(see.cluster).map(|input| input.name());
             let (key, fingerprint) = (vec![see.key], see.fingerprint.clone());
             let record = match fleet.identity(see.cluster) {
-                None => new_record(see.cluster, name, key, fingerprint, context),
-                Some(known) => ClusterRecord { keys: key, fingerprint, ..(**known).clone() },
+                None => new_record(fleet, see.cluster, name, key, fingerprint, context),
+                Some(known) => ClusterRecord { keys: key, fingerprint, era: era(fleet), ..(**known).clone() },
             };
             vec![Change::PutCluster(record)]
         }
@@ -139,7 +143,13 @@ fn check_fingerprint(fleet: &Fleet, cluster: ClusterId, fingerprint: &str) -> Re
     Err(Refusal { message, ..Refusal::credential(CredentialRefusal::ClusterKnown) })
 }
 
+/// Returns the number of the present era.
+fn era(fleet: &Fleet) -> u64 {
+    fleet.era().map_or(0, |record| record.era.number)
+}
+
 fn new_record(
+    fleet: &Fleet,
     id: ClusterId,
     name: Option<ResourceName>,
     keys: Vec<Digest>,
@@ -147,7 +157,7 @@ fn new_record(
     context: &Context<'_>,
 ) -> ClusterRecord {
     let (revoked_keys, joined, stage) = (BTreeSet::new(), context.now, ClusterStage::Attached);
-    ClusterRecord { id, name, keys, revoked_keys, fingerprint, joined, stage }
+    ClusterRecord { id, name, keys, revoked_keys, fingerprint, joined, era: era(fleet), stage }
 }
 
 fn admitted(

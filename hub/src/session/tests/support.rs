@@ -376,6 +376,7 @@ fn identity() -> ClusterRecord {
         revoked_keys: Default::default(),
         fingerprint: "kube-system".into(),
         joined: Millis(1),
+        era: 1,
         stage: ClusterStage::Attached,
     }
 }

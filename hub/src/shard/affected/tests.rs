@@ -73,6 +73,7 @@ fn only_what_a_plan_is_made_of_affects_it() {
         revoked_keys: BTreeSet::new(),
         fingerprint: String::new(),
         joined: Millis(1),
+        era: 1,
         stage: ClusterStage::Attached,
     }));
     assert_eq!(affected(&base, &joined), Affected::Some(BTreeSet::from([id("two")])));

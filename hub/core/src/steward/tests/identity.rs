@@ -5,8 +5,8 @@ use starling_model::{ClusterId, Digest, ErrorCode, Millis};
 use crate::enrolment::{Admission, CredentialRefusal, JoinToken, admit};
 use crate::records::ClusterStage;
 use crate::resources::Kind;
-use crate::steward::{Adopt, Adopted, Answer, Detach, DetachStage, Join, Refusal, Renew, Request, SeeCluster};
-use crate::testing::{Hub, TO_PROD, assignment, cluster_in, key, workspace};
+use crate::steward::{Adopt, Adopted, Answer, Detach, DetachStage, Join, Recover, Refusal, Renew, Request, SeeCluster};
+use crate::testing::{FLEET, Hub, TO_PROD, assignment, cluster_in, key, workspace};
 
 const KUBE_SYSTEM: &str = "8f1ae3a5";
 
@@ -179,6 +179,51 @@ fn a_valid_certificate_outlives_the_store_and_an_expired_one_does_not() {
     let record = hub.fleet.identity(cluster).expect("an identity");
     let json = serde_json::to_vec(&**record).expect("a record is written");
     assert_eq!(serde_json::from_slice::<crate::records::ClusterRecord>(&json).expect("and read"), **record);
+}
+
+#[test]
+fn a_renewal_after_the_store_was_lost_leaves_the_fingerprint_open() {
+    let mut hub = Hub::new();
+    let cluster = ClusterId([5; 16]);
+    assert_eq!(renew(&mut hub, cluster, 1, 2, false), None);
+    assert_eq!(admission(&hub, cluster, 2), Admission::ToRecord);
+    let see = SeeCluster { cluster, key: digest(2), fingerprint: KUBE_SYSTEM.to_owned() };
+    hub.ask(&Request::SeeCluster(see)).expect("seen");
+    assert_eq!(admission(&hub, cluster, 2), Admission::Known);
+    let other = admit(&hub.fleet, cluster, &digest(2), "another");
+    assert_eq!(other, Admission::Refused(CredentialRefusal::FingerprintChanged));
+}
+
+#[test]
+fn a_valid_certificate_knows_better_than_a_store_from_before_its_renewal() {
+    let mut hub = Hub::new();
+    let token = adopt(&mut hub).expect("adopted").token;
+    let cluster = join(&mut hub, &token, 1).expect("joined");
+    let again = adopt(&mut hub).expect("adopted").token;
+    join(&mut hub, &again, 2).expect("joined anew");
+    // Keys 3 and 4 were recorded in what was lost.
+    assert_eq!(admission(&hub, cluster, 4), Admission::Refused(CredentialRefusal::KeyUnknown));
+    let recover = Recover { fleet: FLEET.to_owned(), mark: None, shown: None };
+    hub.ask(&Request::Recover(recover)).expect("recovered");
+    assert_eq!(admission(&hub, cluster, 1), Admission::Refused(CredentialRefusal::KeyUnknown), "revoked for ever");
+    assert_eq!(renew(&mut hub, cluster, 4, 5, true), Some(CredentialRefusal::KeyUnknown), "expired, it proves nothing");
+    assert_eq!(admission(&hub, cluster, 4), Admission::ToRecord);
+    let see = SeeCluster { cluster, key: digest(4), fingerprint: KUBE_SYSTEM.to_owned() };
+    hub.ask(&Request::SeeCluster(see)).expect("seen");
+    assert_eq!(admission(&hub, cluster, 4), Admission::Known);
+    assert_eq!(admission(&hub, cluster, 3), Admission::Refused(CredentialRefusal::KeyUnknown), "recorded in this era");
+}
+
+#[test]
+fn a_renewal_may_be_the_first_that_is_heard_after_a_recovery() {
+    let mut hub = Hub::new();
+    let token = adopt(&mut hub).expect("adopted").token;
+    let cluster = join(&mut hub, &token, 1).expect("joined");
+    let recover = Recover { fleet: FLEET.to_owned(), mark: None, shown: None };
+    hub.ask(&Request::Recover(recover)).expect("recovered");
+    assert_eq!(renew(&mut hub, cluster, 4, 5, false), None);
+    assert_eq!(admission(&hub, cluster, 5), Admission::ToRecord);
+    assert_eq!(admission(&hub, cluster, 3), Admission::Refused(CredentialRefusal::KeyUnknown));
 }
 
 #[test]
