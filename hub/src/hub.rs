@@ -26,16 +26,16 @@ use crate::metrics::Metrics;
 use crate::ports::{Clock, Entropy, Listener};
 use crate::session::Sessions;
 use crate::settling::Settling;
-use crate::shutdown::Shutdown;
 use crate::shard::{self, Shard, ShardParts, WholeHub};
+use crate::shutdown::Shutdown;
 use crate::source::{self, Directory, Scan};
 use crate::steward::{Audit, Hold, Steward, StewardHandle, StewardParts};
 use crate::store::{Store, keys};
 use crate::sync::{Sync, SyncParts};
 use crate::tasks::{Deaths, Task, TaskDied, TaskError, Tasks};
-use crate::web::Readiness;
 use crate::tls::{self, Tls};
 use crate::view::FleetView;
+use crate::web::Readiness;
 
 /// Scans that wait for the steward: a newer one takes the place of none, the reader waits.
 const SCANS: usize = 1;
@@ -208,7 +208,8 @@ impl Hub {
         });
         let token = AdminToken::new(parts.keyring.admin_token());
         let admin = AdminServiceServer::new(admin).max_decoding_message_size(ADMIN_MESSAGE);
-        let admin = tonic::service::interceptor::InterceptedService::new(admin, move |request| token.authenticate(request));
+        let admin =
+            tonic::service::interceptor::InterceptedService::new(admin, move |request| token.authenticate(request));
         let enrolment = Enrolment::new(EnrolmentParts {
             keyring: Arc::clone(&parts.keyring),
             steward: Arc::new(steward.clone()),
@@ -220,8 +221,9 @@ impl Hub {
         let sessions = Sessions::new(Arc::clone(&shard), Settling { steward: steward.clone(), directory });
         let (health, health_service) = tonic_health::server::health_reporter();
         health.set_service_status("", tonic_health::ServingStatus::Serving).await;
-        let reflection =
-            tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET).build_v1()?;
+        let reflection = tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+            .build_v1()?;
 
         let (accepting, connections) = accept::incoming(AcceptParts {
             listener: parts.listener,

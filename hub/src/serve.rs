@@ -46,9 +46,11 @@ pub async fn serve(config: &Config) -> Result<()> {
         died = hub.died() => Err(died),
     };
     readiness.not_ready(READY, "stopping");
-    hub.shutdown(config.shutdown_timeout()).run(async move {
-        signals.next().await;
-    }).await?;
+    hub.shutdown(config.shutdown_timeout())
+        .run(async move {
+            signals.next().await;
+        })
+        .await?;
     tracing::info!("stopped");
     Ok(outcome?)
 }

@@ -44,7 +44,9 @@ pub struct InstallKey {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// Not a DNS label.
-    #[error("{0:?} is not a valid name: use at most 63 lower-case letters, digits and '-', starting and ending with a letter or digit")]
+    #[error(
+        "{0:?} is not a valid name: use at most 63 lower-case letters, digits and '-', starting and ending with a letter or digit"
+    )]
     NotALabel(String),
     /// Not `namespace/name`.
     #[error("{0:?} is not of the form namespace/name")]
@@ -162,8 +164,7 @@ macro_rules! qualified_text {
             type Err = NameError;
 
             fn from_str(text: &str) -> Result<Self, NameError> {
-                let (namespace, name) =
-                    text.split_once('/').ok_or_else(|| NameError::NotQualified(text.to_owned()))?;
+                let (namespace, name) = text.split_once('/').ok_or_else(|| NameError::NotQualified(text.to_owned()))?;
                 check_label(namespace)?;
                 check_label(name)?;
                 Ok(Self::new(namespace, name))

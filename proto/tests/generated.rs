@@ -17,7 +17,11 @@ fn committed_code_equals_the_protos() {
             fs::write(&committed, &fresh).expect("rewrite the committed code");
         }
         let same = fs::read(&committed).is_ok_and(|old| old == fresh);
-        assert!(same, "{} is not what the protos generate: run BLESS=1 cargo test -p starling-proto", committed.display());
+        assert!(
+            same,
+            "{} is not what the protos generate: run BLESS=1 cargo test -p starling-proto",
+            committed.display()
+        );
     }
 }
 

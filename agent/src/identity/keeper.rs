@@ -33,7 +33,15 @@ pub(crate) struct Keeper {
 
 impl Keeper {
     pub(crate) fn new(enrolment: Enrolment, shared: Arc<Shared>, ports: Ports, pinned: Vec<u8>) -> Self {
-        Self { enrolment, shared, ports, pinned, tried_token: None, published: (String::new(), 0), renewed_until: Millis(0) }
+        Self {
+            enrolment,
+            shared,
+            ports,
+            pinned,
+            tried_token: None,
+            published: (String::new(), 0),
+            renewed_until: Millis(0),
+        }
     }
 
     /// Keeps the identity for ever.
@@ -79,7 +87,11 @@ impl Keeper {
         let left = identity.not_after().since(self.ports.clock.now());
         if left.is_zero() {
             let next = "set this machine's clock";
-            tracing::warn!(not_after = identity.not_after().0, next, "the hub's new certificate has expired here already");
+            tracing::warn!(
+                not_after = identity.not_after().0,
+                next,
+                "the hub's new certificate has expired here already"
+            );
         }
         self.renewed_until = self.ports.clock.uptime().plus(renewal_pause(left));
     }

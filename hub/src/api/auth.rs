@@ -36,7 +36,10 @@ impl AdminToken {
             ));
         };
         if !equal_in_constant_time(shown.as_bytes(), self.0.as_bytes()) {
-            return Err(status(ErrorCode::Unauthenticated, "the token is not this hub's: use the admin.token in its keys directory"));
+            return Err(status(
+                ErrorCode::Unauthenticated,
+                "the token is not this hub's: use the admin.token in its keys directory",
+            ));
         }
         request.extensions_mut().insert(Caller { name: "admin".to_owned() });
         Ok(request)

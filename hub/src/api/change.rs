@@ -2,7 +2,8 @@
 
 use starling_hub_core::resources::{InputKey, Kind, Resource};
 use starling_hub_core::steward::{
-    Adopt, Answer, ApplyResources, Approve, Checked, Delete, Deletion, Detach, DetachStage, Outcome, Recover, Request as Ask,
+    Adopt, Answer, ApplyResources, Approve, Checked, Delete, Deletion, Detach, DetachStage, Outcome, Recover,
+    Request as Ask,
 };
 use starling_model::{ErrorCode, ResourceName, Uid, ids};
 use starling_proto::v1;
@@ -185,7 +186,9 @@ impl Admin {
 
     /// Removes a document; returns the edit to make where the directory cannot be written.
     async fn remove(&self, document: Option<(String, InputKey)>) -> Result<String, Status> {
-        let (Some((file, key)), Some(directory)) = (document, self.parts.directory.clone()) else { return Ok(String::new()) };
+        let (Some((file, key)), Some(directory)) = (document, self.parts.directory.clone()) else {
+            return Ok(String::new());
+        };
         let removed = key.clone();
         match blocking(move || directory.remove(&removed)).await? {
             Ok(()) => Ok(String::new()),

@@ -96,10 +96,7 @@ impl AdminService for Admin {
     type WatchStream = Answers<v1::WatchResponse>;
     type RunCommandStream = Answers<v1::RunCommandResponse>;
 
-    async fn get_status(
-        &self,
-        _: Request<v1::GetStatusRequest>,
-    ) -> Result<Response<v1::GetStatusResponse>, Status> {
+    async fn get_status(&self, _: Request<v1::GetStatusRequest>) -> Result<Response<v1::GetStatusResponse>, Status> {
         Ok(Response::new(self.tell_status()))
     }
 

@@ -43,10 +43,9 @@ impl Admin {
             filter.health = health.map_err(|error| status(ErrorCode::InvalidRequest, error.to_string()))?;
         }
         if !asked.assignment.is_empty() {
-            let name: ResourceName =
-                asked.assignment.parse().map_err(|error: starling_model::NameError| {
-                    status(ErrorCode::InvalidRequest, format!("assignment: {error}"))
-                })?;
+            let name: ResourceName = asked.assignment.parse().map_err(|error: starling_model::NameError| {
+                status(ErrorCode::InvalidRequest, format!("assignment: {error}"))
+            })?;
             let Some(assignment) = fleet.assignment_named(&name.namespace, &name.name) else { return Ok(None) };
             filter.assignment = Some(assignment.record.uid);
         }

@@ -26,11 +26,7 @@ pub(super) struct Known {
 
 impl Admin {
     /// Lists the clusters of a selector, by workspace and name.
-    pub(super) fn select(
-        &self,
-        fleet: &Fleet,
-        selector: Option<&v1::ClusterSelector>,
-    ) -> Result<Vec<Known>, Status> {
+    pub(super) fn select(&self, fleet: &Fleet, selector: Option<&v1::ClusterSelector>) -> Result<Vec<Known>, Status> {
         let everything = v1::ClusterSelector::default();
         let selector = selector.unwrap_or(&everything);
         let labels = LabelSelector::parse(&selector.labels).map_err(|error| {
@@ -46,11 +42,12 @@ impl Admin {
             (Known { id: cluster.id, name: cluster.name() }, is_wanted)
         });
         let unlabelled = BTreeMap::new();
-        let unassigned = self.parts.shard.identities().into_iter().filter(|id| fleet.cluster(*id).is_none()).map(|id| {
-            let name = unassigned(id);
-            let is_wanted = wanted(&name, &unlabelled);
-            (Known { id, name }, is_wanted)
-        });
+        let unassigned =
+            self.parts.shard.identities().into_iter().filter(|id| fleet.cluster(*id).is_none()).map(|id| {
+                let name = unassigned(id);
+                let is_wanted = wanted(&name, &unlabelled);
+                (Known { id, name }, is_wanted)
+            });
         let mut selected: Vec<Known> =
             managed.chain(unassigned).filter_map(|(known, is_wanted)| is_wanted.then_some(known)).collect();
         selected.sort_by(|one, other| one.name.cmp(&other.name));

@@ -239,7 +239,9 @@ mod tests {
     use super::*;
 
     fn workspace(name: &str) -> String {
-        format!("# about {name}\napiVersion: starling.dev/v1alpha1\nkind: Workspace\nmetadata:\n  name: {name}\nspec: {{}}\n")
+        format!(
+            "# about {name}\napiVersion: starling.dev/v1alpha1\nkind: Workspace\nmetadata:\n  name: {name}\nspec: {{}}\n"
+        )
     }
 
     /// Makes every file of a folder look as if it was written some time ago.
@@ -248,7 +250,11 @@ mod tests {
         for entry in fs::read_dir(folder).expect("list") {
             let path = entry.expect("an entry").path();
             if path.is_file() {
-                fs::File::options().write(true).open(&path).and_then(|file| file.set_modified(then)).expect("set the time");
+                fs::File::options()
+                    .write(true)
+                    .open(&path)
+                    .and_then(|file| file.set_modified(then))
+                    .expect("set the time");
             }
         }
     }

@@ -59,9 +59,7 @@ impl TryFrom<v1::ConnectRequest> for AgentMessage {
                 plan_digest: digest(&receipt.plan_digest, "receipt.plan_digest")?,
                 refused: text(receipt.refused),
             }),
-            Message::Heartbeat(beat) => {
-                Self::Heartbeat(Heartbeat { sequence: beat.sequence, dropped: beat.dropped })
-            }
+            Message::Heartbeat(beat) => Self::Heartbeat(Heartbeat { sequence: beat.sequence, dropped: beat.dropped }),
             Message::CommandResult(result) => Self::CommandResult(CommandResult {
                 id: uid(&result.id, "command_result.id")?,
                 outcomes: result

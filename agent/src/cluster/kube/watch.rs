@@ -129,10 +129,7 @@ async fn drive(requests: Arc<Requests>, events: mpsc::Sender<ClusterEvent>) {
 
 /// Lists the kinds to watch. A kind that was announced is gone when it is missing twice: an aggregated or starting API
 /// server may leave a group out for a moment.
-async fn discover(
-    requests: &Requests,
-    announced: Option<&BTreeSet<Kind>>,
-) -> Result<Vec<ApiResource>, ClusterError> {
+async fn discover(requests: &Requests, announced: Option<&BTreeSet<Kind>>) -> Result<Vec<ApiResource>, ClusterError> {
     let list = || async {
         let listed = timeout(DISCOVERY_TIMEOUT, discovery::discover(requests)).await;
         let no_answer = |_| ClusterError::Unavailable(format!("no answer in {} s", DISCOVERY_TIMEOUT.as_secs()));
