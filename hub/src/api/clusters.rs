@@ -10,7 +10,7 @@ use super::select::{Known, cut};
 use crate::shard::ClusterView;
 
 impl Admin {
-    pub(super) fn tell_clusters(&self, asked: v1::ListClustersRequest) -> Result<v1::ListClustersResponse, Status> {
+    pub(super) fn tell_clusters(&self, asked: &v1::ListClustersRequest) -> Result<v1::ListClustersResponse, Status> {
         let fleet = self.fleet();
         let selected = self.select(&fleet, asked.selector.as_ref())?;
         let total = selected.len() as u64;

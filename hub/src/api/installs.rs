@@ -9,7 +9,7 @@ use super::select::cut;
 use crate::shard::InstallView;
 
 impl Admin {
-    pub(super) fn tell_installs(&self, asked: v1::ListInstallsRequest) -> Result<v1::ListInstallsResponse, Status> {
+    pub(super) fn tell_installs(&self, asked: &v1::ListInstallsRequest) -> Result<v1::ListInstallsResponse, Status> {
         let fleet = self.fleet();
         let mut installs = Vec::new();
         for known in self.select(&fleet, asked.selector.as_ref())? {

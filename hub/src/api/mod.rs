@@ -131,7 +131,7 @@ impl AdminService for Admin {
         &self,
         request: Request<v1::ListClustersRequest>,
     ) -> Result<Response<v1::ListClustersResponse>, Status> {
-        self.tell_clusters(request.into_inner()).map(Response::new)
+        self.tell_clusters(&request.into_inner()).map(Response::new)
     }
 
     async fn list_addons(
@@ -159,7 +159,7 @@ impl AdminService for Admin {
         &self,
         request: Request<v1::ListInstallsRequest>,
     ) -> Result<Response<v1::ListInstallsResponse>, Status> {
-        self.tell_installs(request.into_inner()).map(Response::new)
+        self.tell_installs(&request.into_inner()).map(Response::new)
     }
 
     async fn list_problems(

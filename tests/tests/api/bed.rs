@@ -45,7 +45,7 @@ pub(crate) fn on_a_hub(test: &str, allowed: &[&str], story: impl FnOnce(&Bed) ->
     let hub = Hub::start(&StarlingPrograms::of_this_build()?, &options)?;
     let bed = Bed { hub, runtime: Runtime::new().context("start the runtime of the agents")? };
     // A file that was written just now is not believed at once.
-    wait("the catalogue to be read", || Ok(bed.hub.ask(&["get", "addons", "web"]).map(drop)?))?;
+    wait("the catalogue to be read", || bed.hub.ask(&["get", "addons", "web"]).map(drop))?;
     story(&bed).with_context(|| {
         let process = bed.hub.process();
         format!("--- end of {}\n{}", process.log_path().display(), process.log_tail())

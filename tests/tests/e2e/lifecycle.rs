@@ -80,7 +80,7 @@ fn flux_says(bed: &Bed, addon: Addon, complaint: &str) -> Result<()> {
     wait(&format!("Flux to say {complaint:?} of {}", addon.name()), || {
         let objects: Vec<Object> = bed.list(&["--health", "failing,stalled", "--kind", addon.workload()])?;
         let found = objects.iter().any(|object| object.name == addon.name() && object.message.contains(complaint));
-        ensure!(found, "{:?}", objects);
+        ensure!(found, "{objects:?}");
         Ok(())
     })
 }

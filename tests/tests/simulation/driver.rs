@@ -211,7 +211,7 @@ impl Driver {
             Step::Relabel(cluster, tier) => self.world.documents().relabel(AGENTS[cluster], tier),
             Step::Approve => self.wish(Wish::Approve),
             Step::Churn(cluster, index, ready) => {
-                drop(self.world.clusters[cluster].cluster.touch_background(index, ready))
+                drop(self.world.clusters[cluster].cluster.touch_background(index, ready));
             }
             Step::Fail(cluster, slot, fails) => {
                 let message = fails.then_some("install retries exhausted");
