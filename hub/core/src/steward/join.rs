@@ -108,10 +108,15 @@ pub(super) fn see(fleet: &Fleet, see: &SeeCluster, context: &Context<'_>) -> Res
         Admission::ToRecord => {
             check_fingerprint(fleet, see.cluster, &see.fingerprint)?;
             let name = fleet.cluster(see.cluster).map(|input| input.name());
-            let (key, fingerprint) = (vec![see.key], see.fingerprint.clone());
+            let fingerprint = see.fingerprint.clone();
             let record = match fleet.identity(see.cluster) {
-                None => new_record(fleet, see.cluster, name, key, fingerprint, context),
-                Some(known) => ClusterRecord { keys: key, fingerprint, era: era(fleet), ..(**known).clone() },
+                None => new_record(fleet, see.cluster, name, vec![see.key], fingerprint, context),
+                Some(known) => {
+                    // A key ends the use of those before it, and not of one that was issued since.
+                    let place = known.keys.iter().position(|key| *key == see.key);
+                    let keys = place.map_or_else(|| vec![see.key], |place| known.keys[place..].to_vec());
+                    ClusterRecord { keys, fingerprint, era: era(fleet), ..(**known).clone() }
+                }
             };
             vec![Change::PutCluster(record)]
         }
