@@ -7,6 +7,7 @@ mod bench;
 mod build;
 mod codegen;
 mod demo;
+mod simulate;
 mod test;
 
 use std::process::ExitCode;
@@ -27,6 +28,8 @@ enum Command {
     Demo(demo::DemoArguments),
     /// Runs every test: rules, lints, unit, simulation, api, end to end on real parts.
     Test(test::TestArguments),
+    /// Runs a hub and three agents over a simulated network, many times, and checks what must always hold.
+    Simulate(simulate::SimulateArguments),
     /// Measures a hub with 1,000 simulated clusters against a bare gRPC floor, and an agent on a real cluster.
     Bench(bench::BenchArguments),
     /// Generates the committed code of the protos anew.
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
+        Command::Simulate(arguments) => simulate::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Codegen => codegen::run(),
     };

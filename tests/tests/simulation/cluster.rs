@@ -30,7 +30,7 @@ const AHEAD_MS: u64 = 60_000;
 /// How long a flaky API server keeps an answer back before the connection breaks, in percent of all writes.
 const LOST_PERCENT: u64 = 30;
 
-/// A fault of the agent that a simulation must find.
+/// A fault that a simulation must find: of the first cluster's agent, or of what is known to be meant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Flaw {
     /// None.
@@ -42,6 +42,8 @@ pub(crate) enum Flaw {
     MissesChanges,
     /// An object is reported that is not there.
     SeesPhantom,
+    /// The hub is told of deletions that nobody means.
+    DeletesUnmeant,
 }
 
 /// A managed cluster with its machine.
@@ -270,7 +272,7 @@ impl ClusterApi for ObservedApi {
                     events.retain(|event| !matches!(event, ClusterEvent::Applied(object) if hidden(&key_of(object))));
                 }
                 Flaw::SeesPhantom => events.extend(phantom(&events[0])),
-                Flaw::None | Flaw::DeletesUnasked => {}
+                Flaw::None | Flaw::DeletesUnasked | Flaw::DeletesUnmeant => {}
             }
             futures::stream::iter(events)
         });

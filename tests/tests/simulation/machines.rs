@@ -27,7 +27,7 @@ use crate::world::{FLEET, HUB, LiveHub, PORT, World};
 const READ: Duration = Duration::from_millis(500);
 
 /// How long the certificates of clusters last: some are renewed in each scenario.
-const LIFETIME: Duration = Duration::from_secs(300_000);
+const LIFETIME: Duration = Duration::from_secs(300);
 
 /// How often an agent that has no token yet looks for one.
 const TOKEN: Duration = Duration::from_millis(200);

@@ -12,6 +12,7 @@ use starling_hub_core::steward::{Adopt, Answer, Approve, Delete, Recover, Refusa
 use starling_model::{ErrorCode, Millis};
 use tokio::time::sleep;
 
+use crate::cluster::Flaw;
 use crate::documents::{Slot, WORKSPACE, labels};
 use crate::random::Random;
 use crate::world::{AGENTS, FLEET, HUB, LiveHub, Wish, World};
@@ -114,7 +115,7 @@ impl Person {
         let shown = self.ask(Request::Delete(Delete { key: key.clone(), approved_count: None })).await;
         match shown {
             Ok(Answer::Deletion(shown)) => {
-                if let Some(uid) = shown.uid {
+                if let Some(uid) = shown.uid.filter(|_| self.world.flaw != Flaw::DeletesUnmeant) {
                     self.world.evidence().mean_deletion(uid);
                 }
                 self.dawdle().await;

@@ -33,6 +33,8 @@ pub(crate) const AGENTS: [&str; 3] = ["edge-1", "edge-2", "edge-3"];
 
 /// The world of one simulation.
 pub(crate) struct World {
+    /// A fault that is to be found.
+    pub(crate) flaw: Flaw,
     /// What happened.
     pub(crate) trace: Trace,
     /// The time between two steps.
@@ -118,6 +120,7 @@ impl World {
             Arc::new(Managed::new(name, (seed, number), &time, &trace, flaw))
         });
         Arc::new(Self {
+            flaw,
             clusters: clusters.collect(),
             trace,
             time,

@@ -1,0 +1,28 @@
+//! `cargo xtask simulate`: more seeds of the simulation than the tests run, or one of them again.
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::build::{self, cargo};
+
+/// What the simulate command takes.
+#[derive(Debug, Args)]
+pub(crate) struct SimulateArguments {
+    /// How many seeds.
+    #[arg(long, default_value_t = 100)]
+    seeds: u64,
+    /// The first of them.
+    #[arg(long, default_value_t = 0)]
+    from: u64,
+}
+
+/// Simulates the seeds, and fails if an invariant did not hold in one of them.
+pub(crate) fn run(arguments: &SimulateArguments) -> Result<()> {
+    let mut simulation = cargo();
+    simulation
+        .args(["test", "--quiet", "--package", "starling-tests", "--test", "simulation"])
+        .args(["--", "--exact", "every_seed_keeps_the_invariants", "--nocapture"])
+        .env("STARLING_SIM_SEEDS", arguments.seeds.to_string())
+        .env("STARLING_SIM_FROM", arguments.from.to_string());
+    build::run("simulation", &mut simulation)
+}
