@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use starling_hub_core::steward::{Answer, Refusal, Request};
 use starling_model::ErrorCode;
-use tokio::sync::{Mutex, mpsc, watch};
+use tokio::sync::{Mutex, MutexGuard, mpsc, watch};
+use tokio::time::Instant;
 
 use crate::api::Problems;
 use crate::source::{Directory, Scan};
@@ -13,6 +14,12 @@ use crate::steward::{Hold, StewardHandle};
 
 /// How long to wait before a scan that could not be handed over is tried again.
 const RETRY: Duration = Duration::from_secs(2);
+
+/// How long an edit through the hub waits for the end of what somebody is writing by hand.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// How often it looks whether that is over.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// What the hand-over works with.
 #[derive(Clone)]
@@ -27,6 +34,15 @@ pub struct SyncParts {
     pub directory: Option<Directory>,
 }
 
+/// What a reading of the directory found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reading {
+    /// Every file to its end.
+    Settled,
+    /// A file in the middle of being written.
+    Unsettled,
+}
+
 /// Hands scans to the steward; cheap to clone.
 #[derive(Clone)]
 pub struct Sync {
@@ -35,6 +51,13 @@ pub struct Sync {
     turn: Arc<Mutex<()>>,
     /// True once a scan without a file in the middle of being written was handed over.
     settled: Arc<watch::Sender<bool>>,
+}
+
+/// The fleet knows the directory as it is, and no scan is handed over until this is dropped: what is decided and edited
+/// meanwhile is not taken for somebody else's doing.
+pub struct Turn<'a> {
+    sync: &'a Sync,
+    _turn: MutexGuard<'a, ()>,
 }
 
 impl Sync {
@@ -84,6 +107,20 @@ impl Sync {
         self.hand_over(actor, None).await
     }
 
+    /// Reads the directory and hands it over, once nobody is writing one of its files, and lets nobody else do so until the
+    /// turn is dropped.
+    ///
+    /// # Errors
+    /// The steward refuses.
+    pub async fn turn(&self, actor: &str) -> Result<Turn<'_>, Refusal> {
+        let turn = Turn { sync: self, _turn: self.turn.lock().await };
+        let until = Instant::now() + PATIENCE;
+        while self.read(actor, None).await? == Reading::Unsettled && Instant::now() < until {
+            tokio::time::sleep(LOOK).await;
+        }
+        Ok(turn)
+    }
+
     /// Waits until the directory was handed over once, all of it.
     pub async fn settled(&self) {
         // The sender lives as long as this does.
@@ -92,15 +129,20 @@ impl Sync {
 
     async fn hand_over(&self, actor: &str, given: Option<Scan>) -> Result<(), Refusal> {
         let _turn = self.turn.lock().await;
+        self.read(actor, given).await.map(drop)
+    }
+
+    /// Does it, for whoever has the turn.
+    async fn read(&self, actor: &str, given: Option<Scan>) -> Result<Reading, Refusal> {
         // Read anew where it can be: what was given may be older than what has been handed over meanwhile.
         let scan = match self.parts.directory.clone() {
             Some(directory) => match tokio::task::spawn_blocking(move || directory.scan()).await {
                 Ok(scan) => scan,
-                Err(_) => return Ok(()),
+                Err(_) => return Ok(Reading::Settled),
             },
             None => match given {
                 Some(scan) => scan,
-                None => return Ok(()),
+                None => return Ok(Reading::Settled),
             },
         };
         self.parts.problems.replace(scan.unreadable);
@@ -108,9 +150,20 @@ impl Sync {
         if let Answer::Synced(synced) = self.parts.steward.submit(actor, Request::SyncInputs(scan.inputs)).await? {
             self.parts.problems.replace_untaken(synced.problems);
         }
-        if !unsettled {
-            self.settled.send_replace(true);
+        if unsettled {
+            return Ok(Reading::Unsettled);
         }
-        Ok(())
+        self.settled.send_replace(true);
+        Ok(Reading::Settled)
+    }
+}
+
+impl Turn<'_> {
+    /// Reads the directory and hands it over again, after an edit.
+    ///
+    /// # Errors
+    /// The steward refuses.
+    pub async fn now(&self, actor: &str) -> Result<(), Refusal> {
+        self.sync.read(actor, None).await.map(drop)
     }
 }

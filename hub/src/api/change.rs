@@ -13,6 +13,7 @@ use super::auth::Caller;
 use super::error::{refused, status};
 use super::{Admin, internal};
 use crate::source::{EditError, yaml};
+use crate::sync::Turn;
 
 /// How long a join token lives unless the caller says otherwise.
 const TOKEN_SECONDS: u64 = 24 * 3600;
@@ -79,11 +80,13 @@ impl Admin {
         let actor = caller(&request)?;
         let asked = request.into_inner();
         let resources = parse(&asked.documents)?;
+        // What somebody wrote by hand just before is known first, so that its place is found.
+        let turn = if asked.dry_run { None } else { Some(self.turn(&actor).await?) };
         let check = ApplyResources { resources: resources.clone(), dry_run: true };
         let Answer::Checked(checked) = self.ask(&actor, Ask::ApplyResources(check)).await? else {
             return Err(internal());
         };
-        if !asked.dry_run {
+        if let Some(turn) = turn {
             let changed: Vec<Resource> = resources
                 .iter()
                 .filter(|resource| {
@@ -98,7 +101,7 @@ impl Admin {
             }
             // Only now that the files say so may what was deleted come back.
             self.ask(&actor, Ask::ApplyResources(ApplyResources { resources, dry_run: false })).await?;
-            self.sync(&actor).await?;
+            turn.now(&actor).await.map_err(refused)?;
         }
         Ok(Response::new(v1::ApplyResponse { resources: checked.into_iter().map(applied).collect() }))
     }
@@ -115,16 +118,20 @@ impl Admin {
             return Err(status(ErrorCode::InvalidRequest, message));
         };
         let key = InputKey::new(kind, asked.namespace, asked.name);
+        // A document that was edited just before is the one that is deleted, not one that comes after.
+        let turn = if asked.approved_count.is_some() { Some(self.turn(&actor).await?) } else { None };
         let delete = Delete { key, approved_count: asked.approved_count };
         let Answer::Deletion(deletion) = self.ask(&actor, Ask::Delete(delete)).await? else { return Err(internal()) };
         let Deletion { uid, installs, clusters, unheard, examples, deleted, remove } = deletion;
+        let edit_to_make = self.remove(remove).await?;
+        drop(turn);
         Ok(Response::new(v1::DeleteResponse {
             installs,
             clusters,
             unheard,
             deleted,
             uid: uid.map_or_else(Vec::new, |uid| uid.0.to_vec()),
-            edit_to_make: self.remove(remove).await?,
+            edit_to_make,
             examples: examples.iter().map(ResourceName::to_string).collect(),
         }))
     }
@@ -163,6 +170,11 @@ impl Admin {
 
     async fn ask(&self, actor: &str, request: Ask) -> Result<Answer, Status> {
         self.parts.steward.submit(actor, request).await.map_err(refused)
+    }
+
+    /// Takes the turn of the directory: it is known as it is, and nobody else reads it.
+    async fn turn(&self, actor: &str) -> Result<Turn<'_>, Status> {
+        self.parts.sync.turn(actor).await.map_err(refused)
     }
 
     async fn sync(&self, actor: &str) -> Result<(), Status> {
