@@ -5,10 +5,12 @@
 //! as their users see them.
 
 mod bed;
+mod changes;
 mod client;
 mod deletion;
 mod documents;
 mod enrolment;
+mod files;
 mod identities;
 mod input;
 mod port;
