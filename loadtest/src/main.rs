@@ -14,6 +14,9 @@ use starling_loadtest::observe::{self, ObserveOptions};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+/// One cluster in this many has an object that fails, so that there is something to find.
+const FAILING_STRIDE: usize = 20;
+
 /// Simulated fleets over the real protocol, and measurements with them.
 #[derive(Debug, Parser)]
 #[command(version)]
@@ -24,7 +27,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Adopts and runs simulated clusters until SIGTERM.
+    /// Adopts and runs simulated clusters until SIGTERM; one in twenty has an object of its own that fails.
     Fleet {
         /// How many clusters.
         #[arg(long, default_value_t = 200)]
@@ -87,6 +90,9 @@ async fn run(arguments: Arguments) -> Result<()> {
                 fleet = started => fleet?,
                 _ = terminate.recv() => return Ok(()),
             };
+            for cluster in fleet.clusters.iter().step_by(FAILING_STRIDE) {
+                cluster.touch_background(0, false);
+            }
             terminate.recv().await;
             fleet.stop_agents().await;
             Ok(())

@@ -29,7 +29,7 @@ const PAUSES: [Duration; 5] = [
 
 /// One change, as one or more clusters received it.
 struct Change {
-    /// From the call's begin to the hub's answer: checked, stored and seen by its planner.
+    /// From the call's begin to the hub's answer.
     answered: Duration,
     /// From the call's begin to each cluster's store.
     received: Vec<Duration>,

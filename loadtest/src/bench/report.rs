@@ -40,7 +40,7 @@ pub(super) struct Memory {
 pub(super) struct ChangeToOne {
     /// Until the cluster stored the render.
     pub(super) received: Times,
-    /// Until the hub answered the caller; the part that is the hub's own.
+    /// Until the hub answered the caller: checked, stored and read again. The agent does not wait for it.
     pub(super) answered: Times,
 }
 
@@ -143,7 +143,7 @@ impl fmt::Display for Figures {
             ("  ratio", format!("{:.2}", ratios.memory)),
             ("hub CPU, idle fleet", format!("{:.2} % of a core", self.idle_cpu_percent)),
             ("change -> stored by its one agent", self.change_to_one.received.to_string()),
-            ("  of it, until the hub answered", self.change_to_one.answered.to_string()),
+            ("  the hub's answer to the caller", self.change_to_one.answered.to_string()),
             ("  floor: echo of one message", self.floor.echo.to_string()),
             (
                 "  ratio at p50, at p99",

@@ -23,6 +23,9 @@ const LOOK: Duration = Duration::from_millis(200);
 /// How long programs may take to stop when asked.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// The exit code of a demo that was interrupted twice.
+const INTERRUPTED: i32 = 130;
+
 /// What the demo takes.
 #[derive(Debug, Args)]
 pub(crate) struct DemoArguments {
@@ -53,7 +56,10 @@ enum Output {
 pub(crate) fn run(arguments: &DemoArguments) -> Result<()> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
-        signal_hook::flag::register(signal, Arc::clone(&stop)).context("listen for Ctrl-C")?;
+        // The second one ends everything at once: whatever was started dies with this process.
+        signal_hook::flag::register_conditional_shutdown(signal, INTERRUPTED, Arc::clone(&stop))
+            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stop)))
+            .context("listen for Ctrl-C")?;
     }
     let programs = StarlingPrograms::in_folder(&build::release_programs()?);
     let folder = tempfile::Builder::new()
