@@ -12,3 +12,4 @@ mod enrolment;
 mod lifecycle;
 mod loss;
 mod support;
+mod surprises;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use starling_harness::{Agent, Hub, HubOptions, Printed};
-use starling_realparts::{ClusterOptions, ManagedCluster};
+use starling_realparts::{ClusterOptions, Flux, FluxParts, ManagedCluster};
 use starling_tests::logs::unexpected_errors;
 use starling_tests::steps;
 use starling_tests::views::{self, Assignment, Cluster, Install, Item};
@@ -32,7 +32,17 @@ pub(crate) struct Bed {
 /// Runs a test's story on a bed of its own, then looks through the logs of hub and agent: only errors that hold one of the
 /// allowed texts may be in there.
 pub(crate) fn on_a_cluster(test: &str, allowed: &[&str], story: impl FnOnce(&Bed) -> Result<()>) -> Result<()> {
-    let bed = Bed::make(test)?;
+    on_a_cluster_with(FluxParts::Controllers, test, allowed, story)
+}
+
+/// As [`on_a_cluster`], with other parts of Flux.
+pub(crate) fn on_a_cluster_with(
+    flux: FluxParts,
+    test: &str,
+    allowed: &[&str],
+    story: impl FnOnce(&Bed) -> Result<()>,
+) -> Result<()> {
+    let bed = Bed::make(test, flux)?;
     story(&bed).with_context(|| bed.whereabouts())?;
     for process in [bed.hub.process(), bed.agent.process()] {
         let errors = unexpected_errors(&process.log_path(), allowed)?;
@@ -42,7 +52,7 @@ pub(crate) fn on_a_cluster(test: &str, allowed: &[&str], story: impl FnOnce(&Bed
 }
 
 impl Bed {
-    fn make(test: &str) -> Result<Self> {
+    fn make(test: &str, flux: FluxParts) -> Result<Self> {
         let permit = Permit::acquire();
         let parts = parts()?;
         let folder = parts.folder_of(test)?;
@@ -50,7 +60,8 @@ impl Bed {
         fs::create_dir_all(&options.directory).context("make the hub's directory")?;
         fs::write(options.directory.join("catalogue.yaml"), catalogue(parts)).context("write the catalogue")?;
         let hub = Hub::start(&parts.starling, &options)?;
-        let cluster = ManagedCluster::start(&parts.real, &parts.etcd, &folder, test, &ClusterOptions::default())?;
+        let options = ClusterOptions { flux, ..ClusterOptions::default() };
+        let cluster = ManagedCluster::start(&parts.real, &parts.etcd, &folder, test, &options)?;
         let agent = Agent::join(&hub, &cluster, WORKSPACE, &["env=test"])?;
         let bed = Self { agent, hub, cluster, parts, folder, _permit: permit };
         bed.wait_live()?;
@@ -60,6 +71,12 @@ impl Bed {
     /// Returns the cluster's name in the fleet.
     pub(crate) fn name(&self) -> &str {
         self.cluster.name()
+    }
+
+    /// Starts Flux in a cluster that has none.
+    pub(crate) fn start_flux(&self) -> Result<Flux> {
+        let folder = self.folder.join("late-flux");
+        Ok(Flux::start(&self.parts.real, self.cluster.admin(), &folder, FluxParts::Controllers)?)
     }
 
     /// Writes a file of the hub's directory.

@@ -5,5 +5,5 @@ mod documents;
 mod live;
 mod parts;
 
-pub(crate) use bed::{Bed, WORKSPACE, on_a_cluster};
+pub(crate) use bed::{Bed, WORKSPACE, on_a_cluster, on_a_cluster_with};
 pub(crate) use documents::{Addon, assignment, tombstone};
