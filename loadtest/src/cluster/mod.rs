@@ -86,6 +86,12 @@ impl SimulatedCluster {
         self.state().documents()
     }
 
+    /// Returns a number that grows whenever something that was applied changes, by whomever.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.state().version
+    }
+
     /// Returns every removal that the agent asked for, in order.
     #[must_use]
     pub fn removals(&self) -> Vec<ObjectKey> {

@@ -74,6 +74,7 @@ struct Record {
     /// As it was stored last.
     inventory: Arc<Inventory>,
     writes: u64,
+    churned: u64,
     flaky: bool,
 }
 
@@ -133,6 +134,17 @@ impl Managed {
     /// Tells whether the API server ever told the agent of this status.
     pub(crate) fn was_shown(&self, status: &ObjectStatus) -> bool {
         self.record().shown.get(&status.key).is_some_and(|statuses| statuses.iter().rev().any(|shown| shown == status))
+    }
+
+    /// Changes an object that is there without Starling.
+    pub(crate) fn churn(&self, index: u32, ready: bool) -> bool {
+        self.record().churned += 1;
+        self.cluster.touch_background(index, ready).is_some()
+    }
+
+    /// Returns what changes whenever the truth does.
+    pub(crate) fn version(&self) -> (u64, u64) {
+        (self.cluster.version(), self.record().churned)
     }
 
     /// Returns what the hub should show: the judged status of every object that is there.

@@ -211,7 +211,9 @@ impl Driver {
             Step::Relabel(cluster, tier) => self.world.documents().relabel(AGENTS[cluster], tier),
             Step::Approve => self.wish(Wish::Approve),
             Step::Churn(cluster, index, ready) => {
-                drop(self.world.clusters[cluster].cluster.touch_background(index, ready));
+                {
+                    self.world.clusters[cluster].churn(index, ready);
+                };
             }
             Step::Fail(cluster, slot, fails) => {
                 let message = fails.then_some("install retries exhausted");
@@ -279,7 +281,7 @@ impl Driver {
                 managed.cluster.set_failing(slot.name, None);
             }
             for index in 0.. {
-                if managed.cluster.touch_background(index, true).is_none() {
+                if !managed.churn(index, true) {
                     break;
                 }
             }

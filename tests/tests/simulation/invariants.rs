@@ -45,6 +45,7 @@ pub(crate) struct Invariants {
 #[derive(Clone, Default)]
 struct Watched {
     removals: usize,
+    version: (u64, u64),
     truth: BTreeMap<ObjectKey, ObjectStatus>,
     changed: Duration,
     disturbed: Duration,
@@ -103,10 +104,6 @@ impl Invariants {
                 watched.removals += 1;
                 self.counts.removals += 1;
             }
-            let asked = managed.cluster.removals().len();
-            if asked != watched.removals {
-                return Err(format!("I1: {} lost {asked} objects, and {} were seen", managed.name, watched.removals));
-            }
         }
         Ok(())
     }
@@ -132,9 +129,17 @@ impl Invariants {
     /// I4: a connected cluster that nobody disturbs and that does not change is shown as it is.
     fn compare(&mut self, world: &World, live: Option<&LiveHub>, now: Duration) -> Result<(), String> {
         for (managed, watched) in world.clusters.iter().zip(&mut self.clusters) {
-            let truth = managed.truth();
-            if truth != watched.truth {
-                (watched.truth, watched.changed) = (truth, now);
+            let asked = managed.cluster.removals().len();
+            if asked != watched.removals {
+                return Err(format!("I1: {} lost {asked} objects, and {} were seen", managed.name, watched.removals));
+            }
+            let version = managed.version();
+            if version != watched.version {
+                watched.version = version;
+                let truth = managed.truth();
+                if truth != watched.truth {
+                    (watched.truth, watched.changed) = (truth, now);
+                }
             }
             let (Some(live), Some(open)) = (live, managed.link.open_since()) else { continue };
             let connected = live.shard.view(&managed.id).is_some_and(|view| view.connected);
