@@ -1,7 +1,6 @@
 //! An agent in a real cluster, adopted and joined as its user would.
 
 use std::fs;
-use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
@@ -39,22 +38,34 @@ impl Agent {
         cluster.apply_yaml(&adoption.manifest)?;
         let folder = cluster.folder().join("agent");
         fs::create_dir_all(&folder).context("make the agent's folder")?;
-        let file = |name: &str, text: &str| -> Result<PathBuf> {
+        let file = |name: &str, text: &str| -> Result<()> {
             let path = folder.join(name);
-            fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
-            Ok(path)
+            fs::write(&path, text).with_context(|| format!("write {}", path.display()))
         };
-        let token = file("token", &adoption.token)?;
-        let trust = file("trust.pem", &adoption.trust_pem)?;
-        let kubeconfig = folder.join("kubeconfig");
-        cluster.service_account_kubeconfig(&kubeconfig, "starling-system", "starling-agent")?;
-        let launch = Launch::new("agent", &hub.programs().path("starling-agent"), &folder)
+        file("token", &adoption.token)?;
+        file("trust.pem", &adoption.trust_pem)?;
+        cluster.service_account_kubeconfig(&folder.join("kubeconfig"), "starling-system", "starling-agent")?;
+        Self::run(hub, cluster, "agent")
+    }
+
+    /// Runs a second agent in a cluster that joined, with the same identity and rights, as a Deployment that was scaled up or
+    /// whose old pod is stuck would.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn twin(hub: &Hub, cluster: &ManagedCluster) -> Result<Self> {
+        Self::run(hub, cluster, "twin")
+    }
+
+    fn run(hub: &Hub, cluster: &ManagedCluster, name: &str) -> Result<Self> {
+        let folder = cluster.folder().join("agent");
+        let launch = Launch::new(name, &hub.programs().path("starling-agent"), &folder)
             .args(["--hub", &hub.address(), "--fleet", &hub.options().fleet, "--token"])
-            .arg(token)
+            .arg(folder.join("token"))
             .arg("--trust")
-            .arg(trust)
+            .arg(folder.join("trust.pem"))
             .arg("--kubeconfig")
-            .arg(kubeconfig);
+            .arg(folder.join("kubeconfig"));
         let process = Process::start(launch).with_context(|| format!("start the agent of {}", cluster.name()))?;
         Ok(Self { process })
     }

@@ -4,6 +4,7 @@
 //! Owns what can only be trusted when it was seen there. Every wait has a deadline; every test fails on an ERROR of hub or
 //! agent that it did not announce.
 
+mod agents;
 mod commands;
 mod crash;
 mod deletion;
