@@ -117,18 +117,15 @@ async fn read_documents(world: &World, scans: mpsc::Sender<Scan>) {
 async fn run_agent(world: Arc<World>, number: usize) -> turmoil::Result {
     let managed = Arc::clone(&world.clusters[number]);
     world.trace.note(&managed.name, "started");
-    let token = loop {
-        let token = world.people().tokens.get(&number).cloned();
-        if let Some(token) = token {
-            break token;
-        }
+    let token = world.token(&managed.name);
+    while !token.exists() {
         sleep(TOKEN).await;
-    };
+    }
     let config = AgentConfig {
         hub: format!("{HUB}:{PORT}"),
         fleet: FLEET.into(),
         trust_pem: world.keyring.authority().pem().into(),
-        token: TokenSource::Text(token),
+        token: TokenSource::File(token),
         identity: IdentityPlace::Secret("starling-agent-identity".into()),
         version: "simulated".into(),
     };

@@ -2,6 +2,8 @@
 //!
 //! They work beside the hub's process, so a crash of it takes their request along; what they want is kept in the world.
 
+use std::collections::BTreeMap;
+use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,12 +25,15 @@ const ACTOR: &str = "simulation";
 /// How often somebody looks.
 const LOOK: Duration = Duration::from_millis(300);
 
+/// How long a cluster is away before it is adopted again: longer than agents wait that were refused.
+const AWAY: Duration = Duration::from_secs(130);
+
 /// How long to wait after a refusal.
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// Works as long as the hub's process lives.
 pub(crate) async fn work(world: Arc<World>, hub: LiveHub, draws: Random) {
-    let mut person = Person { world, hub, draws, held_since: None };
+    let mut person = Person { world, hub, draws, held_since: None, away_since: BTreeMap::new() };
     loop {
         sleep(LOOK).await;
         person.look_after_hold().await;
@@ -52,6 +57,8 @@ struct Person {
     hub: LiveHub,
     draws: Random,
     held_since: Option<Duration>,
+    /// Since when a cluster is away, by its number.
+    away_since: BTreeMap<usize, Duration>,
 }
 
 impl Person {
@@ -82,29 +89,23 @@ impl Person {
 
     async fn carry_out(&mut self, wish: Wish) -> Result<(), Refusal> {
         match wish {
-            Wish::Adopt(number) => self.adopt(number).await,
+            Wish::Adopt(number) => self.adopt(number, labels(number % 2)).await,
             Wish::Delete(slot) => self.delete(slot).await,
             Wish::Approve => self.approve().await,
         }
     }
 
-    async fn adopt(&mut self, number: usize) -> Result<(), Refusal> {
+    async fn adopt(&self, number: usize, labels: BTreeMap<String, String>) -> Result<(), Refusal> {
         let name = AGENTS[number];
         let key = InputKey::new(Kind::ManagedCluster, WORKSPACE, name);
         let expires = Millis(0).plus(crate::ports::EPOCH + Duration::from_secs(24 * 3600));
-        let adopt = Adopt {
-            workspace: WORKSPACE.into(),
-            name: name.into(),
-            labels: labels(number % 2),
-            expires,
-            file: own_file(&key),
-        };
+        let adopt = Adopt { workspace: WORKSPACE.into(), name: name.into(), labels, expires, file: own_file(&key) };
         if let Answer::Adopted(adopted) = self.ask(Request::Adopt(adopt)).await? {
             self.note(format!("adopted {name}"));
             if !self.world.documents().has(&key) {
                 self.world.documents().put(adopted.file, adopted.document);
             }
-            self.world.people().tokens.insert(number, adopted.token.reveal());
+            fs::write(self.world.token(name), adopted.token.reveal()).expect("write a token");
         }
         Ok(())
     }
@@ -172,7 +173,24 @@ impl Person {
                 self.note(format!("deletion refused: {refusal}"));
             }
         }
+        for number in 0..AGENTS.len() {
+            self.look_after_absent(number).await;
+        }
         sleep(AGAIN).await;
+    }
+
+    /// Adopts a cluster again that has been away for long: a restored store may have forgotten its key.
+    async fn look_after_absent(&mut self, number: usize) {
+        let now = turmoil::sim_elapsed().unwrap_or_default();
+        let view = self.hub.shard.view(&self.world.clusters[number].id);
+        if view.is_some_and(|view| view.connected) {
+            self.away_since.remove(&number);
+        } else if now >= *self.away_since.entry(number).or_insert(now) + AWAY {
+            self.away_since.remove(&number);
+            if let Err(refusal) = self.adopt(number, BTreeMap::new()).await {
+                self.note(format!("adoption refused: {refusal}"));
+            }
+        }
     }
 
     /// Takes a person's time, in which a process may die.

@@ -1,6 +1,7 @@
 //! Everything that outlives a process: clusters, documents, the store, the fleet's secrets, and what people want.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use starling_hub::steward::{Hold, StewardHandle};
 use starling_hub::store::memory::MemoryMedium;
 use starling_hub_core::fleet::Fleet;
 use starling_model::ClusterId;
+use tempfile::TempDir;
 use tokio::sync::watch;
 
 use crate::cluster::{Flaw, Managed};
@@ -47,6 +49,8 @@ pub(crate) struct World {
     pub(crate) entropy: Arc<SimEntropy>,
     /// The fleet's secrets, with the mark.
     pub(crate) keyring: Arc<Keyring>,
+    /// Holds a file for each cluster with the join token that its agent was given last, as a mounted Secret is.
+    tokens: TempDir,
     documents: Mutex<Documents>,
     evidence: Mutex<Evidence>,
     people: Mutex<People>,
@@ -86,8 +90,6 @@ pub(crate) struct LiveHub {
 pub(crate) struct People {
     /// What is still to be done, in order.
     pub(crate) wishes: VecDeque<Wish>,
-    /// The join tokens, by the number of the cluster.
-    pub(crate) tokens: BTreeMap<usize, String>,
     /// Whether they approve and delete whatever waits, so that the scenario comes to its end.
     pub(crate) settling: bool,
     /// How often they recovered the store.
@@ -127,11 +129,17 @@ impl World {
             clock,
             entropy,
             keyring: Arc::new(keyring.expect("the secrets are whole")),
+            tokens: TempDir::new().expect("make a directory for tokens"),
             documents: Mutex::new(Documents::new()),
             evidence: Mutex::default(),
             people: Mutex::default(),
             hub: Mutex::default(),
         })
+    }
+
+    /// Returns the file of a cluster's join token.
+    pub(crate) fn token(&self, cluster: &str) -> PathBuf {
+        self.tokens.path().join(cluster)
     }
 
     /// Locks the documents.
