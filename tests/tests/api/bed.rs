@@ -1,17 +1,17 @@
 //! A bed: one hub as a process, and agents over clusters in memory in this process.
 
 use std::fs;
-use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use starling_agent::config::{AgentConfig, TokenSource};
 use starling_agent::identity::IdentityPlace;
 use starling_agent::ports::Ports;
 use starling_harness::{Hub, HubOptions, StarlingPrograms};
 use starling_loadtest::cluster::{SimulatedApi, SimulatedCluster, SimulatedOptions};
 use starling_tests::logs::unexpected_errors;
+use starling_tests::scratch::Scratch;
 use starling_tests::steps::wait;
 use starling_tests::views::{self, Adoption, Assignment, Cluster, Item};
 use tokio::runtime::Runtime;
@@ -33,10 +33,7 @@ pub(crate) struct Agent {
 /// Runs a test's story on a hub of its own, then looks through its log: only errors that hold one of the allowed texts may be
 /// in there.
 pub(crate) fn on_a_hub(test: &str, allowed: &[&str], story: impl FnOnce(&Bed) -> Result<()>) -> Result<()> {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("api").join(test);
-    if folder.exists() {
-        fs::remove_dir_all(&folder).with_context(|| format!("empty {}", folder.display()))?;
-    }
+    let folder = scratch()?.folder(test)?;
     let options = HubOptions::below(&folder, "api");
     for folder in [&options.directory, &options.logs] {
         fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
@@ -54,6 +51,12 @@ pub(crate) fn on_a_hub(test: &str, allowed: &[&str], story: impl FnOnce(&Bed) ->
     let errors = unexpected_errors(&bed.hub.process().log_path(), allowed)?;
     ensure!(errors.is_empty(), "unexpected errors of the hub:\n{}", errors.join("\n"));
     Ok(())
+}
+
+fn scratch() -> Result<&'static Scratch> {
+    static SCRATCH: OnceLock<Result<Scratch, String>> = OnceLock::new();
+    let take = || Scratch::of_tier(env!("CARGO_TARGET_TMPDIR"), "api").map_err(|error| format!("{error:#}"));
+    SCRATCH.get_or_init(take).as_ref().map_err(|error| anyhow!("{error}"))
 }
 
 /// Makes a cluster in memory without objects of its own.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use starling_loadtest::cluster::SimulatedCluster;
+use starling_model::limits::SESSION_TIMEOUT;
 use starling_tests::steps::{expect, stays, wait};
 use starling_tests::views::{Install, Problem};
 
@@ -38,7 +39,7 @@ fn what_is_paused_does_not_move() -> Result<()> {
         bed.wait_ready("more", 1)?;
         ensure!(chart_version(&machine, "base").as_deref() == Some("1.1.0"), "it moves again");
 
-        bed.write("base.yaml", &format!("{}  paused: true\n", assignment("base", "{}").replace("1.0.0", "1.0.0")))?;
+        bed.write("base.yaml", &format!("{}  paused: true\n", assignment("base", "{}")))?;
         planned(bed, "keep", "paused")?;
         ensure!(chart_version(&machine, "base").as_deref() == Some("1.1.0"), "a paused assignment stays as it is");
         Ok(())
@@ -153,6 +154,26 @@ fn a_hub_that_falls_under_many_agents_gets_them_all_back() -> Result<()> {
         ensure!(machines.iter().all(|machine| machine.removals().is_empty()), "nothing was removed");
         drop(agents);
         Ok(())
+    })
+}
+
+#[test]
+fn a_hub_that_is_paused_is_left_and_found_again() -> Result<()> {
+    on_a_hub("changes-paused-hub", &[], |bed| {
+        let machine = cluster("edge");
+        let _agent = bed.run_agent(&machine, &bed.adopt("edge", &[])?, "identity");
+        bed.write("base.yaml", &assignment("base", "{}"))?;
+        bed.wait_ready("base", 1)?;
+        bed.write("base.yaml", &assignment("base", "{}").replace("1.0.0", "1.1.0"))?;
+        bed.hub.process().pause()?;
+        // Longer than either end believes in a silent one.
+        std::thread::sleep(SESSION_TIMEOUT + Duration::from_secs(5));
+        ensure!(chart_version(&machine, "base").as_deref() == Some("1.0.0"), "nothing moves without a hub");
+        bed.hub.process().resume()?;
+        bed.wait_ready("base", 1)?;
+        ensure!(chart_version(&machine, "base").as_deref() == Some("1.1.0"), "it moves again");
+        ensure!(machine.removals().is_empty(), "{:?}", machine.removals());
+        bed.wait_live("edge")
     })
 }
 

@@ -17,3 +17,4 @@ mod port;
 mod process;
 mod recovery;
 mod sessions;
+mod watching;

@@ -1,12 +1,12 @@
 //! The parts that all tests of the process use together: programs, one etcd, and the servers of charts and repositories.
 
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Result, anyhow};
 use starling_harness::StarlingPrograms;
 use starling_realparts::{Etcd, ExampleChart, GitServer, HelmRepository, OciRegistry, Program, Programs};
+use starling_tests::scratch::Scratch;
 
 /// Clusters that run at the same time: each has about 700 MB, and more would only wait for the processors.
 const CLUSTERS_AT_ONCE: usize = 2;
@@ -25,9 +25,7 @@ pub(crate) struct Parts {
     pub(crate) helm: HelmRepository,
     pub(crate) oci: OciRegistry,
     pub(crate) git: GitServer,
-    folder: PathBuf,
-    /// Held while the process lives: two runs would share folders.
-    _lock: File,
+    scratch: Scratch,
 }
 
 /// The right to run one cluster.
@@ -47,15 +45,10 @@ pub(crate) fn parts() -> Result<&'static Parts> {
 
 impl Parts {
     fn start() -> Result<Self> {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("e2e");
-        fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
-        let lock = File::create(folder.join("lock")).context("create the lock")?;
-        if lock.try_lock().is_err() {
-            bail!("another run of the end-to-end tests uses {}: wait for its end", folder.display());
-        }
+        let scratch = Scratch::of_tier(env!("CARGO_TARGET_TMPDIR"), "e2e")?;
         let starling = StarlingPrograms::of_this_build()?;
         let real = Programs::ensure(&Program::CLUSTER)?;
-        let shared = fresh_folder(&folder.join("shared"))?;
+        let shared = scratch.folder("shared")?;
         let parts = Self {
             etcd: Etcd::start(&real, &shared.join("etcd"))?,
             helm: HelmRepository::start(&real, &shared.join("helm"))?,
@@ -63,8 +56,7 @@ impl Parts {
             git: GitServer::start(&shared.join("git"))?,
             real,
             starling,
-            folder,
-            _lock: lock,
+            scratch,
         };
         parts.publish()?;
         Ok(parts)
@@ -72,7 +64,7 @@ impl Parts {
 
     /// Returns an empty folder for a test, which stays after it for whoever wants to read the logs.
     pub(crate) fn folder_of(&self, test: &str) -> Result<PathBuf> {
-        fresh_folder(&self.folder.join(test))
+        self.scratch.folder(test)
     }
 
     fn publish(&self) -> Result<()> {
@@ -110,12 +102,4 @@ impl Drop for Permit {
         *RUNNING.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
         ENDED.notify_one();
     }
-}
-
-fn fresh_folder(folder: &Path) -> Result<PathBuf> {
-    if folder.exists() {
-        fs::remove_dir_all(folder).with_context(|| format!("empty {}", folder.display()))?;
-    }
-    fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
-    Ok(folder.to_owned())
 }
