@@ -182,6 +182,8 @@ impl Inventory {
         for key in &retiring {
             objects.entry(key.clone()).or_default();
         }
+        let mut retired = before.as_ref().map(|held| held.retired.clone()).unwrap_or_default();
+        retired.retain(|key, _| !wanted.contains(key) && !retiring.contains(key));
         let held = HeldInstall {
             assignment: write.assignment,
             assignment_name: write.assignment_name.clone(),
@@ -193,6 +195,7 @@ impl Inventory {
             message: String::new(),
             objects,
             retiring,
+            retired,
             former,
             removing: None,
             drift_repairs: before.as_ref().map_or(0, |held| held.drift_repairs),

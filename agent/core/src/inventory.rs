@@ -62,6 +62,8 @@ pub struct HeldInstall {
     pub objects: BTreeMap<ObjectKey, Option<String>>,
     /// Objects that renders retired and that are not yet gone.
     pub retiring: BTreeSet<ObjectKey>,
+    /// Objects that were retired and are gone, with the era number and the position of the fence that saw to it.
+    pub retired: BTreeMap<ObjectKey, (u64, Position)>,
     /// Earlier incarnations of the assignment, whose labels objects may still carry.
     pub former: Vec<Uid>,
     /// The tombstone that is being carried out.
@@ -90,6 +92,15 @@ pub struct Buried {
     pub fence: Fence,
     /// The objects that were removed, with their UIDs where known.
     pub objects: BTreeMap<ObjectKey, Option<String>>,
+}
+
+/// A live object that was created late, by an agent that was paused: it was removed before, and goes again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Late {
+    /// Of which install.
+    pub install: InstallKey,
+    /// The assignments whose label it may carry.
+    pub owners: BTreeSet<Uid>,
 }
 
 /// What became of a step of the open intent, or of the watch over what is held.
@@ -200,21 +211,26 @@ impl Inventory {
             .find(|(_, held)| held.removing.is_none() && held.render.objects.iter().any(|object| object.key() == key))
     }
 
-    /// Tells which carried-out tombstone a live object belongs to: it was named by it, is stamped under a lower fence
-    /// than the one that carried it out, and nothing that is held wants it. Such an object was created late, by an
-    /// agent that was paused, and goes again.
+    /// Tells whether a live object was created late: a carried-out tombstone or a retirement named it, it is stamped under
+    /// a lower fence than the one that removed it, and nothing that is held wants it.
     #[must_use]
-    pub fn late_creation(&self, object: &Value) -> Option<&Buried> {
+    pub fn late_creation(&self, object: &Value) -> Option<Late> {
         let (key, assignment) = (key_of(object), assignment_of(object)?);
         if self.installs.values().any(|held| held.objects.contains_key(&key)) {
             return None;
         }
         let stamp = object.at(&["metadata", "annotations", labels::FENCE])?.as_str().and_then(parse_stamp)?;
-        self.buried.iter().find(|buried| {
+        let buried = self.buried.iter().find(|buried| {
             buried.tombstone.assignment == assignment
                 && buried.objects.contains_key(&key)
                 && stamp < (buried.fence.era.number, buried.fence.position.0)
-        })
+        });
+        if let Some(Buried { tombstone, .. }) = buried {
+            return Some(Late { install: tombstone.install.clone(), owners: BTreeSet::from([tombstone.assignment]) });
+        }
+        let is_retired = |held: &HeldInstall| held.retired.get(&key).is_some_and(|at| stamp < (at.0, at.1.0));
+        let retired = self.installs.iter().find(|(_, held)| is_retired(held) && held.owners().contains(&assignment));
+        retired.map(|(install, held)| Late { install: install.clone(), owners: held.owners() })
     }
 
     /// Notes that the committed plan was confirmed under a newer fence. In memory it voids older tombstones of what the
@@ -248,6 +264,7 @@ impl Inventory {
 
     /// Notes what became of a step; returns whether anything changed, so that it must be stored.
     pub fn complete(&mut self, install: &InstallKey, outcome: Outcome) -> bool {
+        let acting = self.newest_fence;
         let Some(held) = self.installs.get_mut(install) else { return false };
         match outcome {
             Outcome::Written(key, uid) => held.objects.insert(key, Some(uid.clone())) != Some(Some(uid)),
@@ -257,7 +274,11 @@ impl Inventory {
             }
             Outcome::Retired(key) => {
                 held.objects.remove(&key);
-                held.retiring.remove(&key)
+                let was_retiring = held.retiring.remove(&key);
+                if let Some(fence) = acting.filter(|_| was_retiring) {
+                    held.retired.insert(key, (fence.era.number, fence.position));
+                }
+                was_retiring
             }
             Outcome::Gone(key) => self.bury(install, &key),
             Outcome::Repaired(what) => {
@@ -289,11 +310,12 @@ impl Inventory {
         held.message.clear();
         held.objects.retain(|key, _| !is_orphanable(key));
         let nothing_left = held.objects.is_empty();
+        let objects = held.retired.keys().map(|key| (key.clone(), None)).collect();
         while self.buried.len() >= BURIED_MAXIMUM {
             self.buried.pop_front();
             self.buried_forgotten += 1;
         }
-        self.buried.push_back(Buried { tombstone: tombstone.clone(), fence, objects: BTreeMap::new() });
+        self.buried.push_back(Buried { tombstone: tombstone.clone(), fence, objects });
         if nothing_left {
             self.installs.remove(install);
             self.close(install);

@@ -1,7 +1,10 @@
+use starling_model::session::DesiredAction;
 use starling_model::{Position, labels};
 
 use super::*;
-use crate::testing::{fence, holding, install, object, parked, release_key, source_key, tombstone, uid};
+use crate::testing::{
+    SOURCE, entry, fence, holding, install, object, parked, release_key, render, source_key, tombstone, uid,
+};
 
 fn remove(inventory: &mut Inventory, id: u8, position: u64) {
     let plan = parked(fence(position), Vec::new(), vec![tombstone(id, "podinfo", uid(1), position)]);
@@ -64,6 +67,36 @@ fn a_late_creation_of_a_paused_agent_is_recognised() {
     assert!(inventory.late_creation(&created(uid(1), "1.4")).is_some());
     assert!(inventory.late_creation(&created(uid(1), "1.6")).is_none(), "written by somebody who knew");
     assert!(inventory.late_creation(&created(uid(2), "1.4")).is_none(), "of another assignment");
+}
+
+#[test]
+fn a_late_creation_of_what_was_retired_is_recognised() {
+    let mut inventory = holding("podinfo", uid(1), 4);
+    let (name, old) = (install("podinfo"), source_key("HelmRepository", "podinfo"));
+    let next = render("podinfo", uid(1), "OCIRepository", "2", vec![old.clone()]);
+    let plan = parked(fence(6), vec![entry("podinfo", uid(1), DesiredAction::Render(next))], Vec::new());
+    let intent = crate::intent::intend(&inventory, &plan);
+    inventory.commit(&intent).unwrap();
+    let created = |assignment, stamp: &str| {
+        let mut document = object(SOURCE, "HelmRepository", "podinfo", assignment, "{}").document().clone();
+        let annotations = Value::map([(labels::FENCE, stamp)]);
+        document.merge(&Value::map([("metadata", Value::map([("annotations", annotations)]))]));
+        document
+    };
+    assert!(inventory.late_creation(&created(uid(1), "1.4")).is_none(), "it is still being retired");
+    assert!(inventory.complete(&name, Outcome::Retired(old.clone())));
+    let late = inventory.late_creation(&created(uid(1), "1.4")).unwrap();
+    assert_eq!((late.install, late.owners), (name, BTreeSet::from([uid(1)])));
+    assert!(inventory.late_creation(&created(uid(1), "1.6")).is_none(), "written by somebody who knew");
+    assert!(inventory.late_creation(&created(uid(2), "1.4")).is_none(), "of another assignment");
+    let stored = inventory.to_records();
+    assert_eq!(Inventory::from_records(&stored.head, &stored.bodies).unwrap().inventory, inventory);
+    remove(&mut inventory, 1, 7);
+    for key in [release_key("podinfo"), source_key("OCIRepository", "podinfo")] {
+        inventory.complete(&install("podinfo"), Outcome::Gone(key));
+    }
+    assert!(inventory.installs().is_empty());
+    assert!(inventory.late_creation(&created(uid(1), "1.4")).is_some(), "the install's end does not forget it");
 }
 
 #[test]

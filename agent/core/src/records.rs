@@ -89,6 +89,8 @@ struct StoredInstall {
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     retiring: BTreeSet<ObjectKey>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    retired: Vec<StoredRetired>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     former: Vec<Uid>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     removing: Option<Tombstone>,
@@ -104,6 +106,13 @@ struct StoredObject {
     key: ObjectKey,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     uid: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredRetired {
+    #[serde(flatten)]
+    key: ObjectKey,
+    at: (u64, Position),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -206,6 +215,7 @@ fn held(stored: StoredInstall, render: Option<Arc<Render>>) -> HeldInstall {
         message: stored.message,
         objects: stored.objects.into_iter().map(|object| (object.key, object.uid)).collect(),
         retiring: stored.retiring,
+        retired: stored.retired.into_iter().map(|retired| (retired.key, retired.at)).collect(),
         former: stored.former,
         removing: stored.removing,
         drift_repairs: stored.drift_repairs,
@@ -225,6 +235,7 @@ fn stored(held: &HeldInstall) -> StoredInstall {
         message: held.message.clone(),
         objects: stored_objects(&held.objects),
         retiring: held.retiring.clone(),
+        retired: held.retired.iter().map(|(key, at)| StoredRetired { key: key.clone(), at: *at }).collect(),
         former: held.former.clone(),
         removing: held.removing.clone(),
         drift_repairs: held.drift_repairs,

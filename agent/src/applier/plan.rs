@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use starling_agent_core::intent::intend;
+use starling_agent_core::inventory::Late;
 use starling_agent_core::reconcile::Purpose;
 use starling_model::{Fence, InstallKey};
 
@@ -130,11 +131,9 @@ impl Applier {
                 Err(error) => Err(error),
                 Ok(live) => match live.as_ref().and_then(|live| inventory.late_creation(live)) {
                     None => Ok(Removed::Gone),
-                    Some(buried) => {
-                        let owners = BTreeSet::from([buried.tombstone.assignment]);
-                        let instance = &buried.tombstone.install.name;
+                    Some(Late { install, owners }) => {
                         tracing::info!(object = %key, "removing an object that was created after its removal");
-                        object::remove(&*self.cluster, &key, &owners, instance, &fence).await
+                        object::remove(&*self.cluster, &key, &owners, &install.name, &fence).await
                     }
                 },
             };
