@@ -2,6 +2,7 @@
 //! record of everything that the agent was shown and that it removed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use starling_agent::cluster::{
     ClusterApi, ClusterError, ClusterEvent, InventoryChange, Preconditions, ResourceRef, StoredIdentity,
     StoredInventory,
 };
-use starling_agent_core::inventory::Inventory;
+use starling_agent_core::inventory::{HeldInstall, Inventory};
 use starling_agent_core::judge::{judge, key_of};
 use starling_loadtest::cluster::{SimulatedApi, SimulatedCluster, SimulatedOptions};
 use starling_model::{ClusterId, Facts, InstallKey, Limits, ObjectKey, ObjectStatus, Tombstone, Value};
@@ -46,6 +47,20 @@ pub(crate) enum Flaw {
     DeletesUnmeant,
 }
 
+/// The machine that an agent runs on.
+pub(crate) struct Machine {
+    /// The host's name.
+    pub(crate) host: String,
+    /// Its clock.
+    pub(crate) clock: Arc<SimClock>,
+    /// Its entropy.
+    pub(crate) entropy: Arc<SimEntropy>,
+    /// Its newest connection to the hub.
+    pub(crate) link: Arc<Link>,
+    /// Set while whatever the agent asks of the API server does not leave the machine.
+    stalled: AtomicBool,
+}
+
 /// A managed cluster with its machine.
 pub(crate) struct Managed {
     /// The host's name, which is also the cluster's.
@@ -54,13 +69,9 @@ pub(crate) struct Managed {
     pub(crate) id: ClusterId,
     /// The API server.
     pub(crate) cluster: Arc<SimulatedCluster>,
-    /// The clock of the agent's machine.
-    pub(crate) clock: Arc<SimClock>,
-    /// The entropy of the agent's machine.
-    pub(crate) entropy: Arc<SimEntropy>,
-    /// The newest connection of the agent.
-    pub(crate) link: Arc<Link>,
-    /// What the agent was shown and did.
+    /// The machine of its agent.
+    pub(crate) machine: Arc<Machine>,
+    /// What agents were shown and did.
     record: Mutex<Record>,
     draws: Mutex<Random>,
     trace: Trace,
@@ -85,14 +96,33 @@ pub(crate) struct Removal {
     pub(crate) key: ObjectKey,
     /// The tombstones that the inventory, as it was stored then, carries out or has carried out and that name the object.
     pub(crate) tombstones: Vec<Tombstone>,
-    /// The installs that held the object as retired then.
+    /// The installs whose retired object it was then.
     pub(crate) retiring: Vec<InstallKey>,
 }
 
-/// The agent's way to the cluster; one for each start of the agent.
+/// The agent's way to the cluster; one for each start of an agent.
 pub(crate) struct ObservedApi {
     managed: Arc<Managed>,
+    machine: Arc<Machine>,
     inner: SimulatedApi,
+}
+
+impl Machine {
+    /// Makes a machine whose clock on the wall is ahead of the hub's.
+    pub(crate) fn new(host: &str, (seed, stream): (u64, u64), driver: &Arc<DriverTime>, ahead: Duration) -> Arc<Self> {
+        Arc::new(Self {
+            host: host.to_owned(),
+            clock: Arc::new(SimClock::new(driver, ahead)),
+            entropy: Arc::new(SimEntropy::new(seed, stream)),
+            link: Arc::default(),
+            stalled: AtomicBool::new(false),
+        })
+    }
+
+    /// Lets nothing leave the machine towards the API server from now on, or again.
+    pub(crate) fn stall(&self, stalled: bool) {
+        self.stalled.store(stalled, Ordering::Relaxed);
+    }
 }
 
 impl Managed {
@@ -116,9 +146,7 @@ impl Managed {
             name: name.to_owned(),
             id: ClusterId::derive(crate::world::FLEET, crate::documents::WORKSPACE, name),
             cluster: SimulatedCluster::with_clock(options, Arc::new(SimClock::new(driver, Duration::ZERO))),
-            clock: Arc::new(SimClock::new(driver, ahead)),
-            entropy: Arc::new(SimEntropy::new(seed, 10 + number)),
-            link: Arc::default(),
+            machine: Machine::new(name, (seed, 10 + number), driver, ahead),
             record: Mutex::default(),
             draws: Mutex::new(draws),
             trace: trace.clone(),
@@ -126,9 +154,10 @@ impl Managed {
         }
     }
 
-    /// Returns the way of a newly started agent.
-    pub(crate) fn api(self: &Arc<Self>) -> ObservedApi {
-        ObservedApi { managed: Arc::clone(self), inner: SimulatedApi(Arc::clone(&self.cluster)) }
+    /// Returns the way of an agent that is newly started on a machine.
+    pub(crate) fn api(self: &Arc<Self>, machine: &Arc<Machine>) -> ObservedApi {
+        let inner = SimulatedApi(Arc::clone(&self.cluster));
+        ObservedApi { managed: Arc::clone(self), machine: Arc::clone(machine), inner }
     }
 
     /// Tells whether the API server ever told the agent of this status.
@@ -192,10 +221,6 @@ impl Managed {
         }
     }
 
-    fn note(&self, what: String) {
-        self.trace.note(&self.name, what);
-    }
-
     /// Notes why, by its own stored inventory, the agent removes an object.
     fn note_removal(&self, key: &ObjectKey) {
         let inventory = self.inventory();
@@ -204,7 +229,8 @@ impl Managed {
         let late =
             inventory.buried().filter(|buried| buried.objects.contains_key(key)).map(|buried| buried.tombstone.clone());
         let tombstones: Vec<Tombstone> = removing.chain(late).collect();
-        let retiring = inventory.installs().iter().filter(|(_, held)| held.retiring.contains(key));
+        let is_retired = |held: &HeldInstall| held.retiring.contains(key) || held.retired.contains_key(key);
+        let retiring = inventory.installs().iter().filter(|(_, held)| is_retired(held));
         let retiring: Vec<InstallKey> = retiring.map(|(install, _)| install.clone()).collect();
         self.record().removals.push(Removal { key: key.clone(), tombstones, retiring });
     }
@@ -222,8 +248,17 @@ fn read(stored: &StoredInventory) -> Inventory {
 impl ObservedApi {
     /// Takes the time that a request needs to arrive.
     async fn arrive(&self) {
-        let wait = self.managed.draws().within(1..ANSWER_MS);
-        tokio::time::sleep(Duration::from_millis(wait)).await;
+        loop {
+            let wait = self.managed.draws().within(1..ANSWER_MS);
+            tokio::time::sleep(Duration::from_millis(wait)).await;
+            if !self.machine.stalled.load(Ordering::Relaxed) {
+                return;
+            }
+        }
+    }
+
+    fn note(&self, what: String) {
+        self.managed.trace.note(&self.machine.host, what);
     }
 
     /// Takes the time that the answer to a write needs; a flaky API server may lose it, and what was done stays done.
@@ -234,7 +269,7 @@ impl ObservedApi {
         };
         tokio::time::sleep(Duration::from_millis(wait)).await;
         if lost && self.managed.record().flaky {
-            self.managed.note("answer lost".into());
+            self.note("answer lost".into());
             return Err(ClusterError::Unavailable("connection reset".into()));
         }
         answer
@@ -247,7 +282,7 @@ impl ObservedApi {
         answer: Result<Value, ClusterError>,
     ) -> Result<Value, ClusterError> {
         let outcome = answer.as_ref().err().map_or_else(|| "done".to_owned(), ToString::to_string);
-        self.managed.note(format!("{what} {key}: {outcome}"));
+        self.note(format!("{what} {key}: {outcome}"));
         self.go_wrong(key).await;
         self.answer(answer).await
     }
@@ -337,7 +372,7 @@ impl ClusterApi for ObservedApi {
             self.managed.note_removal(&resource.key);
         }
         let outcome = answer.as_ref().err().map_or_else(|| "done".to_owned(), ToString::to_string);
-        self.managed.note(format!("delete {}: {outcome}", resource.key));
+        self.note(format!("delete {}: {outcome}", resource.key));
         self.answer(answer).await
     }
 
@@ -358,7 +393,7 @@ impl ClusterApi for ObservedApi {
             self.managed.record().inventory = Arc::new(read(&stored));
         }
         let outcome = answer.as_ref().map_or_else(ToString::to_string, |version| format!("version {version}"));
-        self.managed.note(format!("inventory: {outcome}"));
+        self.note(format!("inventory: {outcome}"));
         self.answer(answer).await
     }
 
@@ -375,7 +410,7 @@ impl ClusterApi for ObservedApi {
     async fn store_identity(&self, secret: &str, identity: &StoredIdentity) -> Result<(), ClusterError> {
         self.arrive().await;
         let answer = self.inner.store_identity(secret, identity).await;
-        self.managed.note("identity stored".into());
+        self.note("identity stored".into());
         self.answer(answer).await
     }
 

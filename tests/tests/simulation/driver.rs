@@ -14,7 +14,7 @@ use crate::ports::EPOCH;
 use crate::random::Random;
 use crate::script::{Step, beginning, script};
 use crate::trace::Event;
-use crate::world::{AGENTS, HUB, Store, Wish, World};
+use crate::world::{AGENTS, HUB, Store, TWIN, Wish, World};
 use crate::{logs, machines};
 
 /// The length of a step of simulated time, in which no message is delivered.
@@ -114,6 +114,7 @@ impl Driver {
         for number in 0..AGENTS.len() {
             machines::add_agent(&mut sim, &world, number);
         }
+        machines::add_twin(&mut sim, &world);
         Self {
             setup,
             sim,
@@ -168,7 +169,7 @@ impl Driver {
     fn step(&mut self) -> Result<(), String> {
         if self.latencies_until <= self.now() {
             self.latencies_until = self.now() + LATENCY;
-            for agent in AGENTS {
+            for agent in AGENTS.into_iter().chain([TWIN]) {
                 self.sim.set_link_latency(HUB, agent, Duration::from_millis(self.latencies.within(1..40)));
             }
         }
@@ -250,7 +251,7 @@ impl Driver {
                 self.disturbed[cluster].remove("crash");
             }
             Step::Suspend(cluster, sleep) => {
-                self.world.clusters[cluster].clock.suspend(sleep);
+                self.world.clusters[cluster].machine.clock.suspend(sleep);
                 self.invariants.disturb(cluster, now);
             }
             Step::CrashHub => {
@@ -264,6 +265,20 @@ impl Driver {
             Step::ApiServer(cluster, answers) => {
                 self.world.clusters[cluster].cluster.set_available(answers);
                 self.disturb(cluster, "api server", !answers);
+            }
+            Step::Stall(cluster, stalled) => {
+                self.world.clusters[cluster].machine.stall(stalled);
+                self.disturb(cluster, "stall", stalled);
+            }
+            Step::StartTwin => {
+                self.world.people().twin = true;
+                self.disturb(0, "twin", true);
+            }
+            Step::CrashTwin => {
+                self.world.people().twin = false;
+                self.crash(TWIN);
+                self.sim.bounce(TWIN);
+                self.disturb(0, "twin", false);
             }
             Step::Flaky(cluster, flaky) => {
                 self.world.clusters[cluster].set_flaky(flaky);

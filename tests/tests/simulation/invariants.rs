@@ -141,7 +141,7 @@ impl Invariants {
                     (watched.truth, watched.changed) = (truth, now);
                 }
             }
-            let (Some(live), Some(open)) = (live, managed.link.open_since()) else { continue };
+            let (Some(live), Some(open)) = (live, managed.machine.link.open_since()) else { continue };
             let connected = live.shard.view(&managed.id).is_some_and(|view| view.connected);
             let broken = watched.partitioned.is_some_and(|at| open <= at);
             let quiet_since = open.max(watched.changed).max(watched.disturbed);

@@ -18,10 +18,11 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use crate::cluster::{Machine, Managed};
 use crate::people;
 use crate::ports::{SimDialer, SimListener};
 use crate::random::Random;
-use crate::world::{FLEET, HUB, LiveHub, PORT, World};
+use crate::world::{FLEET, HUB, LiveHub, PORT, TWIN, World};
 
 /// How often the directory is read.
 const READ: Duration = Duration::from_millis(500);
@@ -45,8 +46,24 @@ pub(crate) fn add_hub(sim: &mut turmoil::Sim<'_>, world: &Arc<World>, seed: u64)
 
 /// Adds the agent of a cluster.
 pub(crate) fn add_agent(sim: &mut turmoil::Sim<'_>, world: &Arc<World>, number: usize) {
-    let (world, name) = (Arc::clone(world), world.clusters[number].name.clone());
-    sim.host(name, move || run_agent(Arc::clone(&world), number));
+    let (world, managed) = (Arc::clone(world), Arc::clone(&world.clusters[number]));
+    let machine = Arc::clone(&managed.machine);
+    sim.host(machine.host.clone(), move || run_agent(Arc::clone(&world), Arc::clone(&managed), Arc::clone(&machine)));
+}
+
+/// Adds a second agent of the first cluster, which begins once it is wanted.
+pub(crate) fn add_twin(sim: &mut turmoil::Sim<'_>, world: &Arc<World>) {
+    let world = Arc::clone(world);
+    sim.host(TWIN, move || {
+        let world = Arc::clone(&world);
+        async move {
+            while !world.people().twin {
+                sleep(TOKEN).await;
+            }
+            let (managed, machine) = (Arc::clone(&world.clusters[0]), Arc::clone(&world.twin));
+            run_agent(world, managed, machine).await
+        }
+    });
 }
 
 async fn run_hub(world: Arc<World>, draws: Random) -> turmoil::Result {
@@ -114,9 +131,8 @@ async fn read_documents(world: &World, scans: mpsc::Sender<Scan>) {
     }
 }
 
-async fn run_agent(world: Arc<World>, number: usize) -> turmoil::Result {
-    let managed = Arc::clone(&world.clusters[number]);
-    world.trace.note(&managed.name, "started");
+async fn run_agent(world: Arc<World>, managed: Arc<Managed>, machine: Arc<Machine>) -> turmoil::Result {
+    world.trace.note(&machine.host, "started");
     let token = world.token(&managed.name);
     while !token.exists() {
         sleep(TOKEN).await;
@@ -129,12 +145,12 @@ async fn run_agent(world: Arc<World>, number: usize) -> turmoil::Result {
         identity: IdentityPlace::Secret("starling-agent-identity".into()),
         version: "simulated".into(),
     };
-    let dialer = SimDialer { host: managed.name.clone(), link: Arc::clone(&managed.link), trace: world.trace.clone() };
+    let dialer = SimDialer { host: machine.host.clone(), link: Arc::clone(&machine.link), trace: world.trace.clone() };
     let ports = Ports {
-        clock: Arc::clone(&managed.clock) as _,
-        entropy: Arc::clone(&managed.entropy) as _,
+        clock: Arc::clone(&machine.clock) as _,
+        entropy: Arc::clone(&machine.entropy) as _,
         dialer: Arc::new(dialer),
     };
-    starling_agent::run(config, Arc::new(managed.api()), ports, CancellationToken::new()).await?;
+    starling_agent::run(config, Arc::new(managed.api(&machine)), ports, CancellationToken::new()).await?;
     Err("the agent ended".into())
 }

@@ -52,6 +52,12 @@ pub(crate) enum Step {
     StartAgent(usize),
     /// The agent's machine sleeps for so long.
     Suspend(usize, Duration),
+    /// Whatever a cluster's agent asks of the API server stays where it is, or goes on.
+    Stall(usize, bool),
+    /// A second agent of the first cluster starts.
+    StartTwin,
+    /// The process of that one dies.
+    CrashTwin,
     /// The hub's process dies.
     CrashHub,
     /// It starts again.
@@ -70,8 +76,9 @@ pub(crate) enum Step {
 
 /// Writes the scenario of a seed, in order of time.
 pub(crate) fn script(seed: u64) -> Vec<(Duration, Step)> {
-    let mut script = Script { draws: Random::new(seed, 2), steps: Vec::new() };
+    let mut script = Script { draws: Random::new(seed, 2), steps: Vec::new(), reserved: 0 };
     script.changes();
+    script.twin();
     script.faults();
     script.steps.sort_by_key(|(at, _)| *at);
     script.steps.into_iter().map(|(at, step)| (Duration::from_millis(at), step)).collect()
@@ -79,13 +86,15 @@ pub(crate) fn script(seed: u64) -> Vec<(Duration, Step)> {
 
 /// Returns what is assigned before anything is disturbed.
 pub(crate) fn beginning(seed: u64) -> Vec<(usize, Wanted)> {
-    let mut script = Script { draws: Random::new(seed, 3), steps: Vec::new() };
+    let mut script = Script { draws: Random::new(seed, 3), steps: Vec::new(), reserved: 0 };
     (0..3).map(|slot| (slot, script.wanted())).collect()
 }
 
 struct Script {
     draws: Random,
     steps: Vec<(u64, Step)>,
+    /// Until when the link of the first cluster is spoken for.
+    reserved: u64,
 }
 
 impl Script {
@@ -122,10 +131,26 @@ impl Script {
         }
     }
 
+    /// In some scenarios the agent of the first cluster is paused in the middle of whatever it does, another takes its place,
+    /// and then it goes on.
+    fn twin(&mut self) {
+        if !self.draws.chance(30) {
+            return;
+        }
+        let at = self.draws.within(5_000..40_000);
+        let (begins, lasts) = (at + self.draws.within(0..10_000), self.draws.within(20_000..60_000));
+        self.reserved = begins + lasts;
+        self.between(at, lasts, Step::Stall(0, true), Step::Stall(0, false));
+        self.between(at, lasts, Step::Hold(0), Step::Release(0));
+        self.add(begins, Step::StartTwin);
+        let both = self.draws.within(1_000..30_000);
+        self.add(at + lasts + both, Step::CrashTwin);
+    }
+
     /// What breaks, each with its end. One thing at a time breaks a link, a process or an API server; others may break meanwhile.
     fn faults(&mut self) {
         let mut at = 2_000;
-        let (mut links, mut agents, mut servers, mut hub) = ([0; 3], [0; 3], [0; 3], 0);
+        let (mut links, mut agents, mut servers, mut hub) = ([self.reserved, 0, 0], [0; 3], [0; 3], 0);
         let mut losses = u64::from(self.draws.chance(50));
         let backed_up = self.draws.within(1_000..disturbed() / 2);
         self.add(backed_up, Step::BackUp);

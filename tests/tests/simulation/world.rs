@@ -15,7 +15,7 @@ use starling_model::ClusterId;
 use tempfile::TempDir;
 use tokio::sync::watch;
 
-use crate::cluster::{Flaw, Managed};
+use crate::cluster::{Flaw, Machine, Managed};
 use crate::documents::{Documents, Known, SLOTS, Slot, Wanted};
 use crate::evidence::Evidence;
 use crate::ports::{DriverTime, SimClock, SimEntropy};
@@ -33,6 +33,9 @@ pub(crate) const PORT: u16 = 8443;
 /// The agents' hosts.
 pub(crate) const AGENTS: [&str; 3] = ["edge-1", "edge-2", "edge-3"];
 
+/// The host of a second agent of the first cluster.
+pub(crate) const TWIN: &str = "twin";
+
 /// The world of one simulation.
 pub(crate) struct World {
     /// A fault that is to be found.
@@ -43,6 +46,8 @@ pub(crate) struct World {
     pub(crate) time: Arc<DriverTime>,
     /// The managed clusters.
     pub(crate) clusters: Vec<Arc<Managed>>,
+    /// The machine of a second agent of the first cluster.
+    pub(crate) twin: Arc<Machine>,
     /// The hub's clock.
     pub(crate) clock: Arc<SimClock>,
     /// The hub's entropy.
@@ -92,6 +97,8 @@ pub(crate) struct People {
     pub(crate) wishes: VecDeque<Wish>,
     /// Whether they approve and delete whatever waits, so that the scenario comes to its end.
     pub(crate) settling: bool,
+    /// Whether somebody starts a second agent of the first cluster.
+    pub(crate) twin: bool,
     /// How often they recovered the store.
     pub(crate) recoveries: u64,
 }
@@ -124,6 +131,7 @@ impl World {
         Arc::new(Self {
             flaw,
             clusters: clusters.collect(),
+            twin: Machine::new(TWIN, (seed, 20), &time, Duration::ZERO),
             trace,
             time,
             clock,
