@@ -84,7 +84,7 @@ fn a_late_creation_of_what_was_retired_is_recognised() {
         document
     };
     assert!(inventory.late_creation(&created(uid(1), "1.4")).is_none(), "it is still being retired");
-    assert!(inventory.complete(&name, Outcome::Retired(old.clone())));
+    assert!(inventory.complete(&name, Outcome::Retired(old)));
     let late = inventory.late_creation(&created(uid(1), "1.4")).unwrap();
     assert_eq!((late.install, late.owners), (name, BTreeSet::from([uid(1)])));
     assert!(inventory.late_creation(&created(uid(1), "1.6")).is_none(), "written by somebody who knew");
