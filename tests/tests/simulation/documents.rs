@@ -11,7 +11,7 @@ use starling_hub_core::resources::{
 };
 use starling_hub_core::selector::LabelSelector;
 use starling_hub_core::steward::{SourceFile, SyncInputs};
-use starling_model::Value;
+use starling_model::{Digest, Value};
 
 /// The workspace that everything is in.
 pub(crate) const WORKSPACE: &str = "retail";
@@ -54,13 +54,6 @@ pub(crate) struct Wanted {
     pub(crate) value: u64,
 }
 
-/// What somebody who reads the directory now and then knows of it: of each document what was read last.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Known {
-    labels: BTreeMap<String, BTreeMap<String, String>>,
-    selectors: BTreeMap<String, BTreeMap<String, String>>,
-}
-
 /// The files.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Documents {
@@ -73,6 +66,8 @@ pub(crate) struct Documents {
     emptied: bool,
     /// Grows with each change.
     version: u64,
+    /// Every document that was ever written, by its digest.
+    written: BTreeSet<Digest>,
 }
 
 impl Slot {
@@ -98,30 +93,6 @@ impl Slot {
 
     fn file(&self) -> String {
         format!("assignments/{}.yaml", self.name)
-    }
-}
-
-impl Known {
-    /// Takes in what was read; what was not there stays as it was.
-    pub(crate) fn take_in(&mut self, inputs: &SyncInputs) {
-        let documents = inputs.files.values().flat_map(|file| &file.documents);
-        for (_, resource) in documents {
-            let name = resource.name().to_owned();
-            match resource {
-                Resource::ManagedCluster(document) => drop(self.labels.insert(name, document.metadata.labels.clone())),
-                Resource::AddonAssignment(document) => {
-                    drop(self.selectors.insert(name, document.spec.cluster_selector.match_labels.clone()));
-                }
-                Resource::Workspace(_) | Resource::Addon(_) | Resource::Tombstone(_) => {}
-            }
-        }
-    }
-
-    /// Tells whether an assignment is for a cluster. Selectors of a scenario are one label at most.
-    pub(crate) fn selects(&self, assignment: &str, cluster: &str) -> bool {
-        let (selector, labels) = (self.selectors.get(assignment), self.labels.get(cluster));
-        let (Some(selector), Some(labels)) = (selector, labels) else { return false };
-        selector.iter().all(|(key, value)| labels.get(key) == Some(value))
     }
 }
 
@@ -166,6 +137,7 @@ impl Documents {
     pub(crate) fn put(&mut self, file: String, resource: Resource) {
         self.vanished.remove(&file);
         self.garbled.remove(&file);
+        self.written.insert(resource.digest());
         self.files.insert(file, resource);
         self.version += 1;
     }
@@ -197,8 +169,8 @@ impl Documents {
     pub(crate) fn pause(&mut self, slot: &Slot, paused: bool) {
         if let Some(Resource::AddonAssignment(document)) = self.files.get_mut(&slot.file()) {
             document.spec.paused = paused;
-            self.version += 1;
         }
+        self.rewritten();
     }
 
     /// Moves a cluster to another tier.
@@ -208,9 +180,9 @@ impl Documents {
                 && document.metadata.name == cluster
             {
                 document.metadata.labels = labels(tier);
-                self.version += 1;
             }
         }
+        self.rewritten();
     }
 
     /// Lets the file of an assignment vanish, or return.
@@ -241,7 +213,6 @@ impl Documents {
 
     /// Lets every file return, and every pause end.
     pub(crate) fn settle(&mut self) {
-        self.version += 1;
         self.vanished.clear();
         self.garbled.clear();
         self.emptied = false;
@@ -250,6 +221,17 @@ impl Documents {
                 document.spec.paused = false;
             }
         }
+        self.rewritten();
+    }
+
+    /// Tells whether somebody ever wrote this document.
+    pub(crate) fn was_written(&self, document: &Digest) -> bool {
+        self.written.contains(document)
+    }
+
+    fn rewritten(&mut self) {
+        self.written.extend(self.files.values().map(Resource::digest));
+        self.version += 1;
     }
 
     /// Tells whether a resource has a file, be it readable now or not.

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
+use starling_hub::store::memory::MemoryMedium;
 use starling_model::Value;
 
 use crate::cluster::Flaw;
@@ -14,7 +15,7 @@ use crate::ports::EPOCH;
 use crate::random::Random;
 use crate::script::{Step, beginning, script};
 use crate::trace::Event;
-use crate::world::{AGENTS, HUB, Store, TWIN, Wish, World};
+use crate::world::{AGENTS, HUB, TWIN, Wish, World};
 use crate::{logs, machines};
 
 /// The length of a step of simulated time, in which no message is delivered.
@@ -93,7 +94,7 @@ struct Driver {
     latencies_until: Duration,
     /// What is disturbed now, by cluster.
     disturbed: [BTreeSet<&'static str>; AGENTS.len()],
-    backup: Store,
+    backup: MemoryMedium,
     evidence_lost: bool,
 }
 
@@ -123,7 +124,7 @@ impl Driver {
             latencies: Random::new(setup.seed, 4),
             latencies_until: Duration::ZERO,
             disturbed: Default::default(),
-            backup: Store::default(),
+            backup: MemoryMedium::default(),
             evidence_lost: false,
         }
     }
@@ -259,9 +260,9 @@ impl Driver {
                 self.world.set_live(None);
             }
             Step::StartHub => self.sim.bounce(HUB),
-            Step::LoseStore => self.replace_store(Store::default()),
-            Step::BackUp => self.backup = self.world.back_up(),
-            Step::Restore => self.replace_store(self.backup.clone()),
+            Step::LoseStore => self.replace_store(MemoryMedium::default()),
+            Step::BackUp => self.backup = self.world.medium().snapshot(),
+            Step::Restore => self.replace_store(self.backup.snapshot()),
             Step::ApiServer(cluster, answers) => {
                 self.world.clusters[cluster].cluster.set_available(answers);
                 self.disturb(cluster, "api server", !answers);
@@ -333,7 +334,7 @@ impl Driver {
         world.trace.muted(|| sim.crash(host));
     }
 
-    fn replace_store(&mut self, store: Store) {
+    fn replace_store(&mut self, store: MemoryMedium) {
         self.world.replace_store(store);
         self.evidence_lost = true;
     }

@@ -4,34 +4,31 @@
 //! be named by a plan that the hub committed for that very cluster.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use starling_hub_core::fleet::Fleet;
 use starling_hub_core::planner;
 use starling_hub_core::records::{RevisionRecord, TombstoneRecord, TombstoneScope};
-use starling_model::{Action, ClusterId, Facts, InstallKey, ObjectKey, Position, Tombstone, Uid};
+use starling_hub_core::resources::{Kind, Resource};
+use starling_model::{Action, ClusterId, Digest, Facts, InstallKey, ObjectKey, Tombstone, Uid};
 
 use crate::cluster::Removal;
 use crate::documents::{SLOTS, Wanted};
-
-/// How long the hub may take from reading the documents to writing what they mean.
-const READING: Duration = Duration::from_secs(5);
 
 /// The evidence of one simulation.
 #[derive(Debug, Default)]
 pub(crate) struct Evidence {
     /// Assignments that somebody deleted.
     deleted: BTreeSet<Uid>,
-    /// Clusters that somebody took out of an assignment's selection, by labels or selector; with the time until which that
-    /// counts, once somebody took them in again.
-    deselected: BTreeMap<(Uid, ClusterId), Option<Duration>>,
+    /// Clusters that somebody took out of an assignment's selection, by labels or selector.
+    deselected: BTreeSet<(Uid, ClusterId)>,
+    /// Which clusters the documents that the hub has now select.
+    selected: BTreeSet<(Uid, ClusterId)>,
     /// The kinds that an assignment of a name has ever been meant to have.
     kinds: BTreeMap<String, BTreeSet<&'static str>>,
     /// What plans named for each cluster.
     named: BTreeMap<ClusterId, Named>,
     /// Tombstones that were judged.
     judged: BTreeSet<Uid>,
-    position: Option<(u64, Position)>,
     violation: Option<String>,
 }
 
@@ -50,14 +47,7 @@ impl Evidence {
 
     /// Notes that somebody no longer wants an assignment on a cluster.
     pub(crate) fn mean_deselection(&mut self, assignment: Uid, cluster: ClusterId) {
-        self.deselected.insert((assignment, cluster), None);
-    }
-
-    /// Notes that somebody wants an assignment on a cluster again.
-    pub(crate) fn mean_selection(&mut self, assignment: Uid, cluster: ClusterId, now: Duration) {
-        if let Some(until) = self.deselected.get_mut(&(assignment, cluster)) {
-            until.get_or_insert(now + READING);
-        }
+        self.deselected.insert((assignment, cluster));
     }
 
     /// Notes what somebody wants an assignment to be.
@@ -66,15 +56,24 @@ impl Evidence {
         self.kinds.entry(name.to_owned()).or_default().extend(slot.kinds(wanted.version));
     }
 
-    /// Takes in a committed fleet: everything that its plans name, once it is judged.
-    pub(crate) fn see(&mut self, fleet: &Fleet, clusters: &[ClusterId], now: Duration) {
-        let position = fleet.era().map(|record| (record.era.number, fleet.position()));
-        if position.is_none() || position == self.position {
+    /// Takes in a fleet that was committed, or with which a hub begins: everything that its plans name, once it is judged.
+    pub(crate) fn see(
+        &mut self,
+        fleet: &Fleet,
+        begins: bool,
+        clusters: &[ClusterId],
+        was_written: impl Fn(&Digest) -> bool,
+    ) {
+        let selected = selected(fleet);
+        if !begins {
+            self.compare(fleet, &selected, &was_written);
+        }
+        self.selected = selected;
+        if fleet.era().is_none() {
             return;
         }
-        self.position = position;
         for tombstone in fleet.tombstones() {
-            if self.judged.insert(tombstone.id) && !self.was_meant(tombstone, now) {
+            if self.judged.insert(tombstone.id) && !self.was_meant(tombstone) {
                 self.violate(format!("I1: nobody meant what tombstone {tombstone:?} removes"));
             }
         }
@@ -120,16 +119,35 @@ impl Evidence {
         self.violation.as_ref()
     }
 
-    fn was_meant(&self, tombstone: &TombstoneRecord, now: Duration) -> bool {
+    /// Notes what changed documents mean, compared with those that the hub had before.
+    fn compare(
+        &mut self,
+        fleet: &Fleet,
+        selected: &BTreeSet<(Uid, ClusterId)>,
+        was_written: &impl Fn(&Digest) -> bool,
+    ) {
+        let mut present = BTreeSet::new();
+        for record in fleet.inputs_of(Kind::AddonAssignment) {
+            present.insert(record.uid);
+            if !was_written(&record.resource.digest()) {
+                self.violate(format!("the hub has a document that nobody wrote: {record:?}"));
+            }
+        }
+        // A document that is not there any more means nothing by itself.
+        let gone = self.selected.difference(selected).filter(|(assignment, _)| present.contains(assignment));
+        self.deselected.extend(gone);
+        self.deselected.retain(|pair| !selected.contains(pair));
+    }
+
+    fn was_meant(&self, tombstone: &TombstoneRecord) -> bool {
         if self.deleted.contains(&tombstone.assignment) {
             return true;
         }
         match &tombstone.scope {
             TombstoneScope::All => false,
-            TombstoneScope::Clusters(clusters) => clusters.0.iter().all(|cluster| {
-                let meant = self.deselected.get(&(tombstone.assignment, *cluster));
-                meant.is_some_and(|until| until.is_none_or(|until| now <= until))
-            }),
+            TombstoneScope::Clusters(clusters) => {
+                clusters.0.iter().all(|cluster| self.deselected.contains(&(tombstone.assignment, *cluster)))
+            }
         }
     }
 
@@ -146,4 +164,21 @@ impl Evidence {
     fn violate(&mut self, what: String) {
         self.violation.get_or_insert(what);
     }
+}
+
+/// Returns which assignments the documents that a hub has select for which clusters, found without any code of the hub's:
+/// selectors of a scenario are one label at most, and everything is in one workspace.
+fn selected(fleet: &Fleet) -> BTreeSet<(Uid, ClusterId)> {
+    let mut selected = BTreeSet::new();
+    for assignment in fleet.inputs_of(Kind::AddonAssignment) {
+        let Resource::AddonAssignment(document) = &assignment.resource else { continue };
+        for cluster in fleet.inputs_of(Kind::ManagedCluster) {
+            let Resource::ManagedCluster(cluster) = &cluster.resource else { continue };
+            let labels = &cluster.metadata.labels;
+            if document.spec.cluster_selector.match_labels.iter().all(|(key, value)| labels.get(key) == Some(value)) {
+                selected.insert((assignment.uid, cluster.id(fleet.name())));
+            }
+        }
+    }
+    selected
 }

@@ -105,9 +105,11 @@ async fn run_hub(world: Arc<World>, draws: Random) -> turmoil::Result {
 /// Takes in each position that the hub commits.
 async fn follow(world: &World, live: &LiveHub) {
     let mut fleets = live.fleet.clone();
+    let mut begins = true;
     loop {
         let fleet = Arc::clone(&fleets.borrow_and_update());
-        world.see(&fleet);
+        world.see(&fleet, begins);
+        begins = false;
         if fleets.changed().await.is_err() {
             return;
         }

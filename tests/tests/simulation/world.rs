@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 
 use crate::cluster::{Flaw, Machine, Managed};
-use crate::documents::{Documents, Known, SLOTS, Slot, Wanted};
+use crate::documents::{Documents, Slot, Wanted};
 use crate::evidence::Evidence;
 use crate::ports::{DriverTime, SimClock, SimEntropy};
 use crate::trace::Trace;
@@ -65,16 +65,8 @@ pub(crate) struct World {
 /// The machine of the hub.
 #[derive(Default)]
 struct HubMachine {
-    store: Store,
+    store: MemoryMedium,
     live: Option<LiveHub>,
-    newest: Option<Arc<Fleet>>,
-}
-
-/// The hub's store, and what of the documents it is made of.
-#[derive(Clone, Default)]
-pub(crate) struct Store {
-    medium: MemoryMedium,
-    known: Known,
 }
 
 /// A running hub, as the driver looks into it.
@@ -179,60 +171,27 @@ impl World {
 
     /// Returns the store's records.
     pub(crate) fn medium(&self) -> MemoryMedium {
-        lock(&self.hub).store.medium.clone()
-    }
-
-    /// Copies the store.
-    pub(crate) fn back_up(&self) -> Store {
-        let Store { medium, known } = lock(&self.hub).store.clone();
-        Store { medium: medium.snapshot(), known }
+        lock(&self.hub).store.clone()
     }
 
     /// Puts another store in the place of the one that was there.
-    pub(crate) fn replace_store(&self, store: Store) {
+    pub(crate) fn replace_store(&self, store: MemoryMedium) {
         lock(&self.hub).store = store;
     }
 
-    /// Takes in a position that the hub committed.
-    pub(crate) fn see(&self, fleet: &Arc<Fleet>) {
-        let Some(now) = turmoil::sim_elapsed() else { return };
+    /// Takes in a position that the hub committed, or began with.
+    pub(crate) fn see(&self, fleet: &Fleet, begins: bool) {
         let era = fleet.era().map_or(0, |record| record.era.number);
         self.trace.note(HUB, format!("position {} of era {era}", fleet.position()));
         let ids: Vec<ClusterId> = self.clusters.iter().map(|managed| managed.id).collect();
-        self.evidence().see(fleet, &ids, now);
-        lock(&self.hub).newest = Some(Arc::clone(fleet));
+        let written = |document: &_| self.documents().was_written(document);
+        self.evidence().see(fleet, begins, &ids, written);
     }
 
-    /// Reads the documents for the hub if they changed since they had the given version, and notes what they mean compared
-    /// with what the hub read before.
+    /// Reads the documents if they changed since they had the given version.
     pub(crate) fn read_documents(&self, read: Option<u64>) -> Option<(u64, Scan)> {
         let documents = self.documents();
-        if read == Some(documents.version()) {
-            return None;
-        }
-        let (version, scan) = (documents.version(), documents.scan());
-        drop(documents);
-        let now = turmoil::sim_elapsed().unwrap_or_default();
-        let (newest, before, after) = {
-            let mut hub = lock(&self.hub);
-            let before = hub.store.known.clone();
-            hub.store.known.take_in(&scan.inputs);
-            (hub.newest.clone(), before, hub.store.known.clone())
-        };
-        let mut evidence = self.evidence();
-        for slot in &SLOTS {
-            let key = slot.key();
-            let assignment = newest.as_ref().and_then(|fleet| fleet.assignment_named(&key.namespace, &key.name));
-            let Some(assignment) = assignment else { continue };
-            for managed in &self.clusters {
-                match (before.selects(slot.name, &managed.name), after.selects(slot.name, &managed.name)) {
-                    (true, false) => evidence.mean_deselection(assignment.record.uid, managed.id),
-                    (false, true) => evidence.mean_selection(assignment.record.uid, managed.id, now),
-                    (true, true) | (false, false) => {}
-                }
-            }
-        }
-        Some((version, scan))
+        (read != Some(documents.version())).then(|| (documents.version(), documents.scan()))
     }
 
     /// Writes an assignment as a person does.
