@@ -200,7 +200,7 @@ impl Enrolment {
         let csr_der = signing_request(&key)?;
         let tls = tls::client_config(&[&self.config.trust_pem], None, &self.ports.clock)?;
         let channel = channel::open(&*self.ports.dialer, &self.config.hub, tls).await?;
-        let request = JoinRequest { token, csr_der, fingerprint };
+        let request = JoinRequest { token, csr_der, fingerprint, ..JoinRequest::default() };
         let answer = answered(EnrolmentServiceClient::new(channel).join(request)).await?;
         let identity = self.keep(&key, answer.certificate_pem, answer.trust_pem).await?;
         tracing::info!(cluster = %identity.cluster, fleet = %self.config.fleet, "joined the fleet");

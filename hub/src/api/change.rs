@@ -60,7 +60,7 @@ impl Admin {
         request: Request<v1::DetachRequest>,
     ) -> Result<Response<v1::DetachResponse>, Status> {
         let actor = caller(&request)?;
-        let v1::DetachRequest { workspace, name, forget } = request.into_inner();
+        let v1::DetachRequest { workspace, name, forget, .. } = request.into_inner();
         let detach = Detach { workspace, name, forget };
         let Answer::Detached { stage, remove } = self.ask(&actor, Ask::Detach(detach)).await? else {
             return Err(internal());
@@ -70,7 +70,8 @@ impl Admin {
             DetachStage::Acknowledged => "acknowledged",
             DetachStage::Forgotten => "forgotten",
         };
-        Ok(Response::new(v1::DetachResponse { stage: stage.into(), edit_to_make: self.remove(remove).await? }))
+        let edit_to_make = self.remove(remove).await?;
+        Ok(Response::new(v1::DetachResponse { stage: stage.into(), edit_to_make, installs: 0 }))
     }
 
     pub(super) async fn apply_documents(

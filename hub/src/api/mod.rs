@@ -186,4 +186,30 @@ impl AdminService for Admin {
     ) -> Result<Response<v1::RecoverStoreResponse>, Status> {
         self.recover(request).await
     }
+
+    async fn who_am_i(&self, request: Request<v1::WhoAmIRequest>) -> Result<Response<v1::WhoAmIResponse>, Status> {
+        let name = change::caller(&request)?;
+        Ok(Response::new(v1::WhoAmIResponse { name, groups: Vec::new(), authenticator: "token-file".to_owned() }))
+    }
+
+    async fn create_join_token(
+        &self,
+        _: Request<v1::CreateJoinTokenRequest>,
+    ) -> Result<Response<v1::CreateJoinTokenResponse>, Status> {
+        Err(Status::unimplemented("join tokens of a workspace"))
+    }
+
+    async fn list_join_tokens(
+        &self,
+        _: Request<v1::ListJoinTokensRequest>,
+    ) -> Result<Response<v1::ListJoinTokensResponse>, Status> {
+        Err(Status::unimplemented("join tokens of a workspace"))
+    }
+
+    async fn revoke_join_token(
+        &self,
+        _: Request<v1::RevokeJoinTokenRequest>,
+    ) -> Result<Response<v1::RevokeJoinTokenResponse>, Status> {
+        Err(Status::unimplemented("join tokens of a workspace"))
+    }
 }

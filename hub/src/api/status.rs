@@ -24,6 +24,7 @@ impl Admin {
             objects: overview.health.total(),
             problems: self.parts.problems.list(&fleet).len() as u64,
             proposals: fleet.proposals().count() as u64,
+            source: "directory".to_owned(),
         }
     }
 

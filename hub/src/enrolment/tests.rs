@@ -87,7 +87,7 @@ fn signing_request() -> (KeyPair, Vec<u8>) {
 
 fn join_request() -> JoinRequest {
     let token = JoinToken::new(FLEET, [1; 32]).reveal();
-    JoinRequest { token, csr_der: signing_request().1, fingerprint: "uid".into() }
+    JoinRequest { token, csr_der: signing_request().1, fingerprint: "uid".into(), cluster_name: String::new() }
 }
 
 fn certificate(pem: &[u8]) -> CertifiedCluster {

@@ -214,7 +214,102 @@ pub struct GetStatusResponse {
     pub problems: u64,
     #[prost(uint64, tag = "12")]
     pub proposals: u64,
+    /// Where the resources are: directory or kubernetes.
+    #[prost(string, tag = "13")]
+    pub source: ::prost::alloc::string::String,
 }
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WhoAmIRequest {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WhoAmIResponse {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(string, repeated, tag = "2")]
+    pub groups: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// How the hub knows: token-file or kubernetes.
+    #[prost(string, tag = "3")]
+    pub authenticator: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CreateJoinTokenRequest {
+    #[prost(string, tag = "1")]
+    pub workspace: ::prost::alloc::string::String,
+    /// Labels that each cluster gets, whatever its agent says.
+    #[prost(btree_map = "string, string", tag = "2")]
+    pub labels: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+    /// How many clusters may join with it; zero is the default of 1.
+    #[prost(uint32, tag = "3")]
+    pub uses: u32,
+    /// Seconds; zero is the default.
+    #[prost(uint64, tag = "4")]
+    pub token_seconds: u64,
+    /// A note for people.
+    #[prost(string, tag = "5")]
+    pub description: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CreateJoinTokenResponse {
+    #[prost(message, optional, tag = "1")]
+    pub join_token: ::core::option::Option<JoinToken>,
+    /// Shown once.
+    #[prost(string, tag = "2")]
+    pub token: ::prost::alloc::string::String,
+    /// The certificate authorities that the agents pin.
+    #[prost(bytes = "vec", tag = "3")]
+    pub trust_pem: ::prost::alloc::vec::Vec<u8>,
+    /// The address that agents dial, host:port.
+    #[prost(string, tag = "4")]
+    pub agent_address: ::prost::alloc::string::String,
+    #[prost(string, tag = "5")]
+    pub fleet: ::prost::alloc::string::String,
+}
+/// A join token that is bound to a workspace.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct JoinToken {
+    #[prost(bytes = "vec", tag = "1")]
+    pub id: ::prost::alloc::vec::Vec<u8>,
+    #[prost(string, tag = "2")]
+    pub workspace: ::prost::alloc::string::String,
+    #[prost(btree_map = "string, string", tag = "3")]
+    pub labels: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+    #[prost(uint32, tag = "4")]
+    pub uses: u32,
+    #[prost(uint32, tag = "5")]
+    pub used: u32,
+    #[prost(uint64, tag = "6")]
+    pub created_millis: u64,
+    #[prost(uint64, tag = "7")]
+    pub expires_millis: u64,
+    /// Who made it.
+    #[prost(string, tag = "8")]
+    pub created_by: ::prost::alloc::string::String,
+    #[prost(string, tag = "9")]
+    pub description: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListJoinTokensRequest {
+    /// Empty is all that the caller may see.
+    #[prost(string, tag = "1")]
+    pub workspace: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListJoinTokensResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub join_tokens: ::prost::alloc::vec::Vec<JoinToken>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RevokeJoinTokenRequest {
+    #[prost(bytes = "vec", tag = "1")]
+    pub id: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RevokeJoinTokenResponse {}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AdoptRequest {
     #[prost(string, tag = "1")]
@@ -263,15 +358,24 @@ pub struct DetachRequest {
     /// Drops the identity without the agent's word.
     #[prost(bool, tag = "3")]
     pub forget: bool,
+    /// Removes what is installed first, in order, then lets go.
+    #[prost(bool, tag = "4")]
+    pub delete: bool,
+    /// With delete: the number of installs that the caller was shown; absent asks for the count alone.
+    #[prost(uint64, optional, tag = "5")]
+    pub approved_count: ::core::option::Option<u64>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DetachResponse {
-    /// What stage the detachment is at: requested, acknowledged or forgotten.
+    /// What stage the detachment is at: asked (the count alone), removing, requested, acknowledged or forgotten.
     #[prost(string, tag = "1")]
     pub stage: ::prost::alloc::string::String,
     /// The edit to make where the hub cannot write its directory; else empty.
     #[prost(string, tag = "2")]
     pub edit_to_make: ::prost::alloc::string::String,
+    /// With delete: the installs that go, or that are left.
+    #[prost(uint64, tag = "3")]
+    pub installs: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ApplyRequest {
@@ -1166,6 +1270,103 @@ pub mod admin_service_client {
                 .insert(GrpcMethod::new("starling.v1.AdminService", "RecoverStore"));
             self.inner.unary(req, path, codec).await
         }
+        /// Tells who the caller is to the hub.
+        pub async fn who_am_i(
+            &mut self,
+            request: impl tonic::IntoRequest<super::WhoAmIRequest>,
+        ) -> std::result::Result<tonic::Response<super::WhoAmIResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/starling.v1.AdminService/WhoAmI",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("starling.v1.AdminService", "WhoAmI"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Makes a join token that is bound to a workspace, with which clusters register by themselves.
+        pub async fn create_join_token(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CreateJoinTokenRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CreateJoinTokenResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/starling.v1.AdminService/CreateJoinToken",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("starling.v1.AdminService", "CreateJoinToken"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lists join tokens, without their secrets.
+        pub async fn list_join_tokens(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListJoinTokensRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListJoinTokensResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/starling.v1.AdminService/ListJoinTokens",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("starling.v1.AdminService", "ListJoinTokens"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Voids a join token; clusters that joined with it stay.
+        pub async fn revoke_join_token(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RevokeJoinTokenRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RevokeJoinTokenResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/starling.v1.AdminService/RevokeJoinToken",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("starling.v1.AdminService", "RevokeJoinToken"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -1298,6 +1499,35 @@ pub mod admin_service_server {
             request: tonic::Request<super::RecoverStoreRequest>,
         ) -> std::result::Result<
             tonic::Response<super::RecoverStoreResponse>,
+            tonic::Status,
+        >;
+        /// Tells who the caller is to the hub.
+        async fn who_am_i(
+            &self,
+            request: tonic::Request<super::WhoAmIRequest>,
+        ) -> std::result::Result<tonic::Response<super::WhoAmIResponse>, tonic::Status>;
+        /// Makes a join token that is bound to a workspace, with which clusters register by themselves.
+        async fn create_join_token(
+            &self,
+            request: tonic::Request<super::CreateJoinTokenRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CreateJoinTokenResponse>,
+            tonic::Status,
+        >;
+        /// Lists join tokens, without their secrets.
+        async fn list_join_tokens(
+            &self,
+            request: tonic::Request<super::ListJoinTokensRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListJoinTokensResponse>,
+            tonic::Status,
+        >;
+        /// Voids a join token; clusters that joined with it stay.
+        async fn revoke_join_token(
+            &self,
+            request: tonic::Request<super::RevokeJoinTokenRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RevokeJoinTokenResponse>,
             tonic::Status,
         >;
     }
@@ -2098,6 +2328,188 @@ pub mod admin_service_server {
                     };
                     Box::pin(fut)
                 }
+                "/starling.v1.AdminService/WhoAmI" => {
+                    #[allow(non_camel_case_types)]
+                    struct WhoAmISvc<T: AdminService>(pub Arc<T>);
+                    impl<
+                        T: AdminService,
+                    > tonic::server::UnaryService<super::WhoAmIRequest>
+                    for WhoAmISvc<T> {
+                        type Response = super::WhoAmIResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::WhoAmIRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AdminService>::who_am_i(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = WhoAmISvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/starling.v1.AdminService/CreateJoinToken" => {
+                    #[allow(non_camel_case_types)]
+                    struct CreateJoinTokenSvc<T: AdminService>(pub Arc<T>);
+                    impl<
+                        T: AdminService,
+                    > tonic::server::UnaryService<super::CreateJoinTokenRequest>
+                    for CreateJoinTokenSvc<T> {
+                        type Response = super::CreateJoinTokenResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CreateJoinTokenRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AdminService>::create_join_token(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CreateJoinTokenSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/starling.v1.AdminService/ListJoinTokens" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListJoinTokensSvc<T: AdminService>(pub Arc<T>);
+                    impl<
+                        T: AdminService,
+                    > tonic::server::UnaryService<super::ListJoinTokensRequest>
+                    for ListJoinTokensSvc<T> {
+                        type Response = super::ListJoinTokensResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListJoinTokensRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AdminService>::list_join_tokens(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListJoinTokensSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/starling.v1.AdminService/RevokeJoinToken" => {
+                    #[allow(non_camel_case_types)]
+                    struct RevokeJoinTokenSvc<T: AdminService>(pub Arc<T>);
+                    impl<
+                        T: AdminService,
+                    > tonic::server::UnaryService<super::RevokeJoinTokenRequest>
+                    for RevokeJoinTokenSvc<T> {
+                        type Response = super::RevokeJoinTokenResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RevokeJoinTokenRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AdminService>::revoke_join_token(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RevokeJoinTokenSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 _ => {
                     Box::pin(async move {
                         let mut response = http::Response::new(
@@ -2149,6 +2561,9 @@ pub struct JoinRequest {
     /// UID of the cluster's kube-system namespace.
     #[prost(string, tag = "3")]
     pub fingerprint: ::prost::alloc::string::String,
+    /// The name that the cluster wants in the token's workspace; read only with a token that is bound to a workspace.
+    #[prost(string, tag = "4")]
+    pub cluster_name: ::prost::alloc::string::String,
 }
 /// The identity.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

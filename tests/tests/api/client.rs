@@ -106,7 +106,7 @@ pub(crate) async fn join(
 ) -> Result<Result<JoinResponse, tonic::Status>> {
     let csr_der = CertificateParams::default().serialize_request(key)?.der().to_vec();
     let channel = channel(address, tls(trust_pem, None)?).await?;
-    let request = JoinRequest { token: token.to_owned(), csr_der, fingerprint: "a-fingerprint".to_owned() };
+    let request = JoinRequest { token: token.to_owned(), csr_der, fingerprint: "a-fingerprint".to_owned(), ..JoinRequest::default() };
     let answer = EnrolmentServiceClient::new(channel).join(request).await;
     Ok(answer.map(tonic::Response::into_inner))
 }

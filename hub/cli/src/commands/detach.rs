@@ -28,7 +28,7 @@ pub(super) async fn run(hub: &Hub, arguments: &DetachArguments, output: &mut Out
             (found.workspace, found.name)
         }
     };
-    let request = v1::DetachRequest { workspace: workspace.clone(), name: name.clone(), forget: arguments.forget };
+    let request = v1::DetachRequest { workspace: workspace.clone(), name: name.clone(), forget: arguments.forget, ..v1::DetachRequest::default() };
     let answer = hub.call(request, |mut client, request| async move { client.detach(request).await }).await?;
     let said = match answer.stage.as_str() {
         "requested" => "is being detached: syncing stops, what is installed stays; waiting for its agent's word",

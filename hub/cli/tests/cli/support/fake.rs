@@ -152,6 +152,32 @@ impl AdminService for Fake {
         Ok(Response::new(DetachResponse { stage: stage.into(), ..DetachResponse::default() }))
     }
 
+    async fn who_am_i(&self, _: Request<WhoAmIRequest>) -> Result<Response<WhoAmIResponse>, Status> {
+        let answer = WhoAmIResponse { name: "admin".into(), authenticator: "token-file".into(), groups: Vec::new() };
+        Ok(Response::new(answer))
+    }
+
+    async fn create_join_token(
+        &self,
+        _: Request<CreateJoinTokenRequest>,
+    ) -> Result<Response<CreateJoinTokenResponse>, Status> {
+        Err(Status::unimplemented("join tokens"))
+    }
+
+    async fn list_join_tokens(
+        &self,
+        _: Request<ListJoinTokensRequest>,
+    ) -> Result<Response<ListJoinTokensResponse>, Status> {
+        Err(Status::unimplemented("join tokens"))
+    }
+
+    async fn revoke_join_token(
+        &self,
+        _: Request<RevokeJoinTokenRequest>,
+    ) -> Result<Response<RevokeJoinTokenResponse>, Status> {
+        Err(Status::unimplemented("join tokens"))
+    }
+
     async fn apply(&self, request: Request<ApplyRequest>) -> Result<Response<ApplyResponse>, Status> {
         if request.get_ref().documents.contains("broken") {
             return Err(Status::invalid_argument("line 3, column 5: unknown field `broken`"));
