@@ -2,8 +2,7 @@
 
 use starling_hub_core::resources::{InputKey, Kind, Resource};
 use starling_hub_core::steward::{
-    Adopt, Answer, ApplyResources, Approve, Checked, Delete, Deletion, Detach, DetachStage, Outcome, Recover,
-    Request as Ask,
+    Adopt, Answer, ApplyResources, Approve, Checked, Delete, Deletion, Outcome, Recover, Request as Ask,
 };
 use starling_model::{ErrorCode, ResourceName, Uid, ids};
 use starling_proto::v1;
@@ -53,25 +52,6 @@ impl Admin {
             fleet: self.parts.keyring.fleet().to_owned(),
             edit_to_make: edit,
         }))
-    }
-
-    pub(super) async fn detach_cluster(
-        &self,
-        request: Request<v1::DetachRequest>,
-    ) -> Result<Response<v1::DetachResponse>, Status> {
-        let actor = caller(&request)?;
-        let v1::DetachRequest { workspace, name, forget, .. } = request.into_inner();
-        let detach = Detach { workspace, name, forget };
-        let Answer::Detached { stage, remove } = self.ask(&actor, Ask::Detach(detach)).await? else {
-            return Err(internal());
-        };
-        let stage = match stage {
-            DetachStage::Requested => "requested",
-            DetachStage::Acknowledged => "acknowledged",
-            DetachStage::Forgotten => "forgotten",
-        };
-        let edit_to_make = self.remove(remove).await?;
-        Ok(Response::new(v1::DetachResponse { stage: stage.into(), edit_to_make, installs: 0 }))
     }
 
     pub(super) async fn apply_documents(
@@ -169,7 +149,7 @@ impl Admin {
         Ok(Response::new(v1::RecoverStoreResponse { era_number: era.number, position: position.0 }))
     }
 
-    async fn ask(&self, actor: &str, request: Ask) -> Result<Answer, Status> {
+    pub(super) async fn ask(&self, actor: &str, request: Ask) -> Result<Answer, Status> {
         self.parts.steward.submit(actor, request).await.map_err(refused)
     }
 
@@ -198,7 +178,7 @@ impl Admin {
     }
 
     /// Removes a document; returns the edit to make where the directory cannot be written.
-    async fn remove(&self, document: Option<(String, InputKey)>) -> Result<String, Status> {
+    pub(super) async fn remove(&self, document: Option<(String, InputKey)>) -> Result<String, Status> {
         let (Some((file, key)), Some(directory)) = (document, self.parts.directory.clone()) else {
             return Ok(String::new());
         };

@@ -8,6 +8,7 @@ mod catalogue;
 mod change;
 mod clusters;
 mod commands;
+mod detach;
 pub mod error;
 mod installs;
 mod objects;

@@ -31,6 +31,8 @@ pub enum DeletionPolicy {
     /// Leaves everything where it is.
     #[default]
     Orphan,
+    /// Removes it first, in order.
+    Delete,
 }
 
 impl ManagedCluster {
