@@ -4,9 +4,11 @@ use std::fs;
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
-use starling_realparts::{Launch, ManagedCluster, Process};
+use serde_json::json;
+use starling_realparts::{Helm, Launch, ManagedCluster, Process};
 
 use crate::hub::Hub;
+use crate::management::{SYSTEM_NAMESPACE, chart, text};
 
 /// What `starling adopt -o json` says.
 #[derive(Debug, Deserialize)]
@@ -15,6 +17,28 @@ struct Adoption {
     manifest: String,
     token: String,
     trust_pem: String,
+}
+
+impl Adoption {
+    fn of(hub: &Hub, cluster: &ManagedCluster, workspace: &str, labels: &[&str]) -> Result<Self> {
+        let mut adopt = vec!["adopt", "cluster", cluster.name(), "--workspace", workspace];
+        for label in labels {
+            adopt.extend(["--label", label]);
+        }
+        hub.ask_json(&adopt)
+    }
+
+    /// Writes what the agent's pod would find mounted.
+    fn prepare(&self, cluster: &ManagedCluster) -> Result<()> {
+        let folder = cluster.folder().join("agent");
+        fs::create_dir_all(&folder).context("make the agent's folder")?;
+        for (name, text) in [("token", &self.token), ("trust.pem", &self.trust_pem)] {
+            let path = folder.join(name);
+            fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
+        }
+        let kubeconfig = folder.join("kubeconfig");
+        Ok(cluster.service_account_kubeconfig(&kubeconfig, SYSTEM_NAMESPACE, "starling-agent")?)
+    }
 }
 
 /// An agent's process.
@@ -30,21 +54,35 @@ impl Agent {
     /// # Errors
     /// Any step failed.
     pub fn join(hub: &Hub, cluster: &ManagedCluster, workspace: &str, labels: &[&str]) -> Result<Self> {
-        let mut adopt = vec!["adopt", "cluster", cluster.name(), "--workspace", workspace];
-        for label in labels {
-            adopt.extend(["--label", label]);
-        }
-        let adoption: Adoption = hub.ask_json(&adopt)?;
+        let adoption = Adoption::of(hub, cluster, workspace, labels)?;
         cluster.apply_yaml(&adoption.manifest)?;
-        let folder = cluster.folder().join("agent");
-        fs::create_dir_all(&folder).context("make the agent's folder")?;
-        let file = |name: &str, text: &str| -> Result<()> {
-            let path = folder.join(name);
-            fs::write(&path, text).with_context(|| format!("write {}", path.display()))
-        };
-        file("token", &adoption.token)?;
-        file("trust.pem", &adoption.trust_pem)?;
-        cluster.service_account_kubeconfig(&folder.join("kubeconfig"), "starling-system", "starling-agent")?;
+        adoption.prepare(cluster)?;
+        Self::run(hub, cluster, "agent")
+    }
+
+    /// As [`Agent::join`], with `charts/starling-agent` in the manifest's place.
+    ///
+    /// # Errors
+    /// Any step failed.
+    pub fn join_by_chart(
+        hub: &Hub,
+        cluster: &ManagedCluster,
+        helm: &Helm,
+        workspace: &str,
+        labels: &[&str],
+    ) -> Result<Self> {
+        let adoption = Adoption::of(hub, cluster, workspace, labels)?;
+        let values = json!({
+            "hub": { "address": hub.address(), "fleet": hub.options().fleet, "trustPem": adoption.trust_pem },
+            "join": { "token": adoption.token },
+        });
+        let file = cluster.folder().join("agent-values.json");
+        fs::write(&file, values.to_string()).with_context(|| format!("write {}", file.display()))?;
+        let (chart, kubeconfig) = (chart("starling-agent"), cluster.kubeconfig());
+        let install = ["upgrade", "--install", "starling-agent", text(&chart)?, "--kubeconfig", text(kubeconfig)?];
+        let values = ["--values", text(&file)?, "--namespace", SYSTEM_NAMESPACE, "--create-namespace"];
+        helm.run(&[install.as_slice(), values.as_slice()].concat())?;
+        adoption.prepare(cluster)?;
         Self::run(hub, cluster, "agent")
     }
 

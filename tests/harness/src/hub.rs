@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use starling_realparts::{Launch, Port, Process, wait_for};
 
+use crate::management::{KubernetesSource, SYSTEM_NAMESPACE};
 use crate::programs::StarlingPrograms;
 
 /// How long a hub may take to answer after its start.
@@ -28,6 +29,8 @@ pub struct HubOptions {
     pub directory: PathBuf,
     /// The folder of its log.
     pub logs: PathBuf,
+    /// The management cluster that takes the directory's place; `None` where the directory is the source.
+    pub kubernetes: Option<KubernetesSource>,
 }
 
 /// A hub's process.
@@ -74,6 +77,7 @@ impl HubOptions {
             state: folder.join("state"),
             directory: folder.join("fleet"),
             logs: folder.join("logs"),
+            kubernetes: None,
         }
     }
 }
@@ -102,9 +106,13 @@ impl Hub {
             .args(["--fleet", &options.fleet, "--listen", &address, "--advertise", &address])
             .args(["--http", &http.address()])
             .arg("--state")
-            .arg(&options.state)
-            .arg("--directory")
-            .arg(&options.directory);
+            .arg(&options.state);
+        let launch = match &options.kubernetes {
+            None => launch.arg("--directory").arg(&options.directory),
+            Some(source) => launch
+                .args(["--source", "kubernetes", "--namespace", SYSTEM_NAMESPACE, "--kubeconfig"])
+                .arg(&source.hub),
+        };
         let process = Process::start(launch).context("start the hub")?;
         let hub = Self { process, programs: programs.clone(), options: options.clone(), agents, http };
         hub.wait_until_it_answers()?;
@@ -145,12 +153,13 @@ impl Hub {
     /// # Errors
     /// The program cannot be run.
     pub fn starling(&self, arguments: &[&str]) -> Result<Printed> {
-        let output = Command::new(self.programs.path("starling"))
-            .arg("--config")
-            .arg(self.context_file())
-            .args(arguments)
-            .output()
-            .context("run starling")?;
+        let mut command = Command::new(self.programs.path("starling"));
+        match &self.options.kubernetes {
+            None => command.arg("--config").arg(self.context_file()),
+            // Without a context of its own, so that everything comes from the kubeconfig, as with kubectl.
+            Some(source) => command.env("XDG_CONFIG_HOME", &self.options.logs).arg("--kubeconfig").arg(&source.person),
+        };
+        let output = command.args(arguments).output().context("run starling")?;
         Ok(Printed {
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),

@@ -5,8 +5,10 @@
 
 mod agent;
 mod hub;
+mod management;
 mod programs;
 
 pub use agent::Agent;
 pub use hub::{FLEET_HOLDS, Hub, HubOptions, Printed, Status};
+pub use management::{KubernetesSource, ManagementCluster, SYSTEM_NAMESPACE, chart};
 pub use programs::StarlingPrograms;

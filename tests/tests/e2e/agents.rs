@@ -4,17 +4,20 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use rstest::rstest;
 use starling_harness::Agent;
 use starling_tests::steps::{stays, wait};
 
-use crate::support::{Addon, WORKSPACE, on_a_cluster};
+use crate::support::{Addon, Source, WORKSPACE, on_a_cluster};
 
 /// Longer than an agent takes between two looks at what it holds.
 const LONG_ENOUGH: Duration = Duration::from_secs(45);
 
-#[test]
-fn a_paused_agent_that_wakes_undoes_nothing() -> Result<()> {
-    on_a_cluster("agents", &[], |bed| {
+#[rstest]
+#[case::directory(Source::Directory)]
+#[case::kubernetes(Source::Kubernetes)]
+fn a_paused_agent_that_wakes_undoes_nothing(#[case] source: Source) -> Result<()> {
+    on_a_cluster(source, "agents", &[], |bed| {
         bed.install(&[Addon::Web, Addon::Rules, Addon::Cache])?;
         bed.agent.process().pause()?;
         let twin = Agent::twin(&bed.hub, &bed.cluster)?;

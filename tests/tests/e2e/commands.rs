@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use rstest::rstest;
 use serde::Deserialize;
 use starling_tests::steps::{stays, wait};
 use starling_tests::views::Object;
 
-use crate::support::{Addon, Bed, on_a_cluster};
+use crate::support::{Addon, Bed, Source, on_a_cluster};
 
 const ADDON: Addon = Addon::Rules;
 
@@ -19,9 +20,11 @@ struct Outcome {
     failed: u64,
 }
 
-#[test]
-fn objects_are_reconciled_suspended_and_resumed() -> Result<()> {
-    on_a_cluster("commands", &[], |bed| {
+#[rstest]
+#[case::directory(Source::Directory)]
+#[case::kubernetes(Source::Kubernetes)]
+fn objects_are_reconciled_suspended_and_resumed(#[case] source: Source) -> Result<()> {
+    on_a_cluster(source, "commands", &[], |bed| {
         bed.install(&[ADDON])?;
         let asked = "/status/lastHandledReconcileAt";
         let before = bed.workload(ADDON)?.text(asked).to_owned();

@@ -4,10 +4,11 @@
 use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
+use rstest::rstest;
 use starling_harness::Printed;
 use starling_tests::steps::wait;
 
-use crate::support::{Addon, Bed, WORKSPACE, on_a_cluster};
+use crate::support::{Addon, Bed, Source, WORKSPACE, on_a_cluster};
 
 /// The addon that is assigned, upgraded and deleted.
 const SUBJECT: Addon = Addon::Web;
@@ -34,28 +35,36 @@ enum Victim {
 /// under way, and when most of it is done.
 type Delays = [u64; 3];
 
-#[test]
-fn the_hub_is_killed() -> Result<()> {
-    survive("crash-hub", Victim::Hub, &[[0, 200, 60], [350, 30, 15]])
+#[rstest]
+#[case::directory(Source::Directory)]
+#[case::kubernetes(Source::Kubernetes)]
+fn the_hub_is_killed(#[case] source: Source) -> Result<()> {
+    survive(source, "crash-hub", Victim::Hub, &[[0, 200, 60], [350, 30, 15]])
 }
 
-#[test]
-fn the_agent_is_killed() -> Result<()> {
-    survive("crash-agent", Victim::Agent, &[[300, 400, 150], [900, 250, 600], [1500, 1200, 30]])
+#[rstest]
+#[case::directory(Source::Directory)]
+#[case::kubernetes(Source::Kubernetes)]
+fn the_agent_is_killed(#[case] source: Source) -> Result<()> {
+    survive(source, "crash-agent", Victim::Agent, &[[300, 400, 150], [900, 250, 600], [1500, 1200, 30]])
 }
 
-#[test]
-fn hub_and_agent_are_killed() -> Result<()> {
-    survive("crash-both", Victim::Both, &[[250, 600, 100], [1000, 100, 900]])
+#[rstest]
+#[case::directory(Source::Directory)]
+#[case::kubernetes(Source::Kubernetes)]
+fn hub_and_agent_are_killed(#[case] source: Source) -> Result<()> {
+    survive(source, "crash-both", Victim::Both, &[[250, 600, 100], [1000, 100, 900]])
 }
 
-#[test]
-fn the_api_server_is_killed() -> Result<()> {
-    survive("crash-api-server", Victim::ApiServer, &[[300, 500, 150], [1200, 100, 900]])
+#[rstest]
+#[case::directory(Source::Directory)]
+#[case::kubernetes(Source::Kubernetes)]
+fn the_api_server_is_killed(#[case] source: Source) -> Result<()> {
+    survive(source, "crash-api-server", Victim::ApiServer, &[[300, 500, 150], [1200, 100, 900]])
 }
 
-fn survive(test: &str, victim: Victim, rounds: &[Delays]) -> Result<()> {
-    on_a_cluster(test, &[], |bed| {
+fn survive(source: Source, test: &str, victim: Victim, rounds: &[Delays]) -> Result<()> {
+    on_a_cluster(source, test, &[], |bed| {
         bed.install(&[BYSTANDER])?;
         let beside = bed.uids()?;
         for [assigning, upgrading, deleting] in rounds.iter().map(|round| round.map(Duration::from_millis)) {

@@ -3,17 +3,20 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use rstest::rstest;
 use starling_tests::steps::{stays, wait};
 use starling_tests::views::{Install, Problem};
 
-use crate::support::{Addon, Bed, WORKSPACE, assignment, on_a_cluster, tombstone};
+use crate::support::{Addon, Bed, Source, WORKSPACE, assignment, on_a_cluster, tombstone};
 
 /// Longer than a heartbeat and a command lease.
 const LONG_ENOUGH: Duration = Duration::from_secs(20);
 
-#[test]
-fn a_file_that_vanishes_removes_nothing_and_a_tombstone_does() -> Result<()> {
-    on_a_cluster("deletion-evidence", &[], |bed| {
+#[rstest]
+#[case::directory(Source::Directory)]
+#[case::kubernetes(Source::Kubernetes)]
+fn a_file_that_vanishes_removes_nothing_and_a_tombstone_does(#[case] source: Source) -> Result<()> {
+    on_a_cluster(source, "deletion-evidence", &[], |bed| {
         bed.install(&[Addon::Web, Addon::Rules])?;
         let installed = bed.uids()?;
         bed.remove("rules.yaml")?;
@@ -46,7 +49,9 @@ fn a_file_that_vanishes_removes_nothing_and_a_tombstone_does() -> Result<()> {
         bed.wait_gone(Addon::Web)?;
         // Its document is still there and counts for nothing until it is taken away.
         let problems: Vec<Problem> = bed.list(&[])?;
-        let left = problems.iter().any(|problem| problem.name == "web" && problem.next.contains("web.yaml"));
+        let left = problems.iter().any(|problem| {
+            problem.name == "web" && problem.next.contains(bed.documents.place(Addon::Web.name()).as_str())
+        });
         ensure!(left, "somebody has to take the document away: {problems:?}");
         bed.remove("web.yaml")?;
         wait("nothing to be wrong", || {
@@ -58,9 +63,11 @@ fn a_file_that_vanishes_removes_nothing_and_a_tombstone_does() -> Result<()> {
     })
 }
 
-#[test]
-fn what_a_selector_leaves_goes_and_a_name_made_again_is_updated_in_place() -> Result<()> {
-    on_a_cluster("deletion-selector", &[], |bed| {
+#[rstest]
+#[case::directory(Source::Directory)]
+#[case::kubernetes(Source::Kubernetes)]
+fn what_a_selector_leaves_goes_and_a_name_made_again_is_updated_in_place(#[case] source: Source) -> Result<()> {
+    on_a_cluster(source, "deletion-selector", &[], |bed| {
         bed.install(&[Addon::Web, Addon::Cache])?;
         let installed = bed.uids()?;
 

@@ -1,16 +1,19 @@
 //! Somebody edits or deletes by hand what Starling assigned: it comes back, and that is shown.
 
 use anyhow::{Context, Result, ensure};
+use rstest::rstest;
 use starling_tests::steps::wait;
 use starling_tests::views::Report;
 
-use crate::support::{Addon, Bed, on_a_cluster};
+use crate::support::{Addon, Bed, Source, on_a_cluster};
 
 const ADDON: Addon = Addon::Web;
 
-#[test]
-fn what_is_edited_or_deleted_by_hand_comes_back_and_is_shown() -> Result<()> {
-    on_a_cluster("drift", &[], |bed| {
+#[rstest]
+#[case::directory(Source::Directory)]
+#[case::kubernetes(Source::Kubernetes)]
+fn what_is_edited_or_deleted_by_hand_comes_back_and_is_shown(#[case] source: Source) -> Result<()> {
+    on_a_cluster(source, "drift", &[], |bed| {
         bed.install(&[ADDON])?;
         ensure!(report(bed)?.drift_repairs == 0, "nothing drifted yet: {:?}", report(bed)?);
 
@@ -34,9 +37,11 @@ fn what_is_edited_or_deleted_by_hand_comes_back_and_is_shown() -> Result<()> {
     })
 }
 
-#[test]
-fn drift_is_repaired_without_a_hub() -> Result<()> {
-    on_a_cluster("drift-without-hub", &[], |bed| {
+#[rstest]
+#[case::directory(Source::Directory)]
+#[case::kubernetes(Source::Kubernetes)]
+fn drift_is_repaired_without_a_hub(#[case] source: Source) -> Result<()> {
+    on_a_cluster(source, "drift-without-hub", &[], |bed| {
         bed.install(&[ADDON])?;
         bed.hub.kill9()?;
         edit_interval(bed)?;

@@ -3,16 +3,19 @@
 use std::fs;
 
 use anyhow::{Context, Result, bail, ensure};
+use rstest::rstest;
 use starling_tests::steps::{stays, wait};
 use starling_tests::views::{Adoption, Cluster};
 
-use crate::support::{Addon, Bed, WORKSPACE, on_a_cluster};
+use crate::support::{Addon, Bed, Source, WORKSPACE, on_a_cluster};
 
 const ADDON: Addon = Addon::Web;
 
-#[test]
-fn a_cluster_is_adopted_twice_detached_and_adopted_again() -> Result<()> {
-    on_a_cluster("enrolment", &[], |bed| {
+#[rstest]
+#[case::directory(Source::Directory)]
+#[case::kubernetes(Source::Kubernetes)]
+fn a_cluster_is_adopted_twice_detached_and_adopted_again(#[case] source: Source) -> Result<()> {
+    on_a_cluster(source, "enrolment", &[], |bed| {
         bed.install(&[ADDON])?;
         let installed = bed.uids()?;
         let cluster = bed.cluster_view()?;
@@ -42,9 +45,11 @@ fn a_cluster_is_adopted_twice_detached_and_adopted_again() -> Result<()> {
     })
 }
 
-#[test]
-fn a_cluster_whose_agent_is_gone_is_forgotten() -> Result<()> {
-    on_a_cluster("enrolment-forget", &[], |bed| {
+#[rstest]
+#[case::directory(Source::Directory)]
+#[case::kubernetes(Source::Kubernetes)]
+fn a_cluster_whose_agent_is_gone_is_forgotten(#[case] source: Source) -> Result<()> {
+    on_a_cluster(source, "enrolment-forget", &[], |bed| {
         bed.install(&[ADDON])?;
         let installed = bed.uids()?;
         bed.agent.process().kill9()?;
@@ -68,6 +73,31 @@ fn a_cluster_whose_agent_is_gone_is_forgotten() -> Result<()> {
         bed.wait_ready(ADDON, ADDON.first())?;
         ensure!(bed.uids()? == installed, "an adoption takes over what is there");
         Ok(())
+    })
+}
+
+#[rstest]
+#[case::directory(Source::Directory)]
+#[case::kubernetes(Source::Kubernetes)]
+fn a_cluster_is_detached_with_everything_that_was_installed(#[case] source: Source) -> Result<()> {
+    on_a_cluster(source, "enrolment-delete", &[], |bed| {
+        bed.install(&[ADDON, Addon::Rules])?;
+        let installed = bed.uids()?;
+        let detach = ["detach", "cluster", bed.name(), "--delete"];
+        bed.expect(&detach, 3, &["2 installs", "--approve 2"])?;
+        bed.expect(&[&detach[..], &["--approve", "1"]].concat(), 3, &["2 installs"])?;
+        ensure!(bed.uids()? == installed, "nothing goes without approval");
+        let approved = ["--approve", "2", "--wait", "--wait-timeout", "2m"];
+        bed.expect(&[&detach[..], &approved].concat(), 0, &["has left the fleet"])?;
+        ensure!(bed.live()?.is_empty(), "{:?}", bed.live()?);
+        for addon in [ADDON, Addon::Rules] {
+            ensure!(bed.installed_version(addon)?.is_none(), "{} is still installed", addon.name());
+        }
+        let clusters: Vec<Cluster> = bed.list(&[])?;
+        ensure!(clusters.is_empty(), "{clusters:?}");
+        bed.cluster.kubectl(&["get", "namespace", "starling-addons"]).context("namespaces are never deleted")?;
+        come_again(bed)?;
+        bed.wait_ready(ADDON, ADDON.first())
     })
 }
 

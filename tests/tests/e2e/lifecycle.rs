@@ -2,14 +2,17 @@
 //! removed.
 
 use anyhow::{Context, Result, ensure};
+use rstest::rstest;
 use starling_tests::steps::wait;
 use starling_tests::views::{Object, Problem};
 
-use crate::support::{Addon, Bed, WORKSPACE, on_a_cluster};
+use crate::support::{Addon, Bed, Source, WORKSPACE, on_a_cluster};
 
-#[test]
-fn addons_are_assigned_upgraded_broken_mended_and_removed() -> Result<()> {
-    on_a_cluster("lifecycle", &[], |bed| {
+#[rstest]
+#[case::directory(Source::Directory)]
+#[case::kubernetes(Source::Kubernetes)]
+fn addons_are_assigned_upgraded_broken_mended_and_removed(#[case] source: Source) -> Result<()> {
+    on_a_cluster(source, "lifecycle", &[], |bed| {
         bed.install(&Addon::ALL)?;
         everything_is_shown(bed)?;
         let installed = bed.uids()?;
@@ -95,8 +98,10 @@ fn delete(bed: &Bed, addon: Addon) -> Result<()> {
     ensure!(bed.uids()? == before, "nothing goes without approval");
     ensure!(bed.assignment_view(addon)?.name == name, "the assignment stays without approval");
     bed.expect(&["delete", "assignment", name, "-w", WORKSPACE, "--approve", "1"], 0, &["deleted"])?;
-    let file = bed.hub.options().directory.join(format!("{name}.yaml"));
-    ensure!(!file.exists(), "the hub takes the document out of its directory");
+    wait("the document to be gone", || {
+        ensure!(!bed.documents.is_there(&format!("{name}.yaml"))?, "it is still there");
+        Ok(())
+    })?;
     bed.expect(&["delete", "assignment", name, "-w", WORKSPACE], 4, &["next:"])?;
     Ok(())
 }

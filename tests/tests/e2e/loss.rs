@@ -6,11 +6,12 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use rstest::rstest;
 use starling_harness::FLEET_HOLDS;
 use starling_tests::steps::{stays, wait};
 use starling_tests::views::{Cluster, Install, Object, Problem};
 
-use crate::support::{Addon, Bed, WORKSPACE, on_a_cluster};
+use crate::support::{Addon, Bed, Documents, Source, WORKSPACE, cluster_file, on_a_cluster};
 
 /// What is installed when the loss happens: one chart, one kustomization.
 const INSTALLED: [Addon; 2] = [Addon::Web, Addon::Rules];
@@ -21,12 +22,14 @@ const HOLDS: [&str; 1] = ["the fleet holds"];
 /// Longer than a heartbeat and a command lease, so that a removal that was going to happen would have.
 const LONG_ENOUGH: Duration = Duration::from_secs(20);
 
-#[test]
-fn an_emptied_directory_changes_nothing() -> Result<()> {
-    on_a_cluster("loss-directory", &[], |bed| {
+#[rstest]
+#[case::directory(Source::Directory)]
+#[case::kubernetes(Source::Kubernetes)]
+fn an_emptied_directory_changes_nothing(#[case] source: Source) -> Result<()> {
+    on_a_cluster(source, "loss-directory", &[], |bed| {
         bed.install(&INSTALLED)?;
         let installed = bed.uids()?;
-        bed.empty_directory()?;
+        bed.lose_documents()?;
         wait("every source to be missing", || {
             let problems: Vec<Problem> = bed.list(&[])?;
             for addon in INSTALLED {
@@ -59,9 +62,11 @@ fn an_emptied_directory_changes_nothing() -> Result<()> {
     })
 }
 
-#[test]
-fn a_deleted_database_holds_the_fleet_until_it_is_recovered() -> Result<()> {
-    on_a_cluster("loss-database", &HOLDS, |bed| {
+#[rstest]
+#[case::directory(Source::Directory)]
+#[case::kubernetes(Source::Kubernetes)]
+fn a_deleted_database_holds_the_fleet_until_it_is_recovered(#[case] source: Source) -> Result<()> {
+    on_a_cluster(source, "loss-database", &HOLDS, |bed| {
         bed.install(&INSTALLED)?;
         let installed = bed.uids()?;
         bed.hub.kill9()?;
@@ -77,23 +82,27 @@ fn a_deleted_database_holds_the_fleet_until_it_is_recovered() -> Result<()> {
     })
 }
 
-#[test]
-fn an_empty_hub_with_the_same_authorities_holds_the_fleet() -> Result<()> {
-    on_a_cluster("loss-hub", &HOLDS, |bed| replaced_by_an_empty_hub(bed, true))
+#[rstest]
+#[case::directory(Source::Directory)]
+#[case::kubernetes(Source::Kubernetes)]
+fn an_empty_hub_with_the_same_authorities_holds_the_fleet(#[case] source: Source) -> Result<()> {
+    on_a_cluster(source, "loss-hub", &HOLDS, |bed| replaced_by_an_empty_hub(bed, true))
 }
 
-#[test]
-fn an_empty_hub_with_the_same_authorities_and_no_mark_holds_the_fleet() -> Result<()> {
-    on_a_cluster("loss-hub-and-mark", &HOLDS, |bed| replaced_by_an_empty_hub(bed, false))
+#[rstest]
+#[case::directory(Source::Directory)]
+#[case::kubernetes(Source::Kubernetes)]
+fn an_empty_hub_with_the_same_authorities_and_no_mark_holds_the_fleet(#[case] source: Source) -> Result<()> {
+    on_a_cluster(source, "loss-hub-and-mark", &HOLDS, |bed| replaced_by_an_empty_hub(bed, false))
 }
 
 /// Leaves nothing of a hub but its keys, with or without the mark that tells how far its store was.
 fn replaced_by_an_empty_hub(bed: &Bed, with_mark: bool) -> Result<()> {
     bed.install(&INSTALLED)?;
     let installed = bed.uids()?;
-    let adopted = fs::read_to_string(cluster_file(bed)).context("read the document that the adoption wrote")?;
+    let adopted = bed.documents.managed_cluster(WORKSPACE, bed.name())?;
     bed.hub.kill9()?;
-    bed.empty_directory()?;
+    bed.lose_documents()?;
     let state = &bed.hub.options().state;
     for entry in fs::read_dir(state).context("list the hub's state")? {
         let path = entry?.path();
@@ -102,7 +111,7 @@ fn replaced_by_an_empty_hub(bed: &Bed, with_mark: bool) -> Result<()> {
         }
     }
     if !with_mark {
-        fs::remove_file(state.join("keys/mark.json")).context("remove the mark")?;
+        bed.documents.lose_mark(state)?;
     }
     bed.hub.restart()?;
     it_holds(bed, &installed)?;
@@ -114,10 +123,8 @@ fn replaced_by_an_empty_hub(bed: &Bed, with_mark: bool) -> Result<()> {
     })?;
     nothing_goes(bed, &installed)?;
     // A repository that is checked out again.
-    let file = cluster_file(bed);
-    fs::create_dir_all(file.parent().context("the file is in a folder")?).context("make the folder")?;
-    fs::write(&file, adopted).context("put the cluster's document back")?;
     bed.write_catalogue()?;
+    wait("the cluster's document to be taken", || bed.write(&cluster_file(WORKSPACE, bed.name()), &adopted))?;
     bed.wait_live()?;
     it_moves_again(bed, &installed)
 }
@@ -140,12 +147,10 @@ fn it_holds(bed: &Bed, installed: &BTreeMap<String, String>) -> Result<()> {
         Ok(())
     })?;
     bed.assign(Addon::Cache, Addon::Cache.first())?;
-    let writes: [&[&str]; 2] = [
-        &["adopt", "cluster", "another", "--workspace", WORKSPACE],
-        &["apply", "-f", &bed.hub.options().directory.join("cache.yaml").display().to_string()],
-    ];
-    for write in writes {
-        bed.expect(write, FLEET_HOLDS, &["starling store recover"])?;
+    bed.expect(&["adopt", "cluster", "another", "--workspace", WORKSPACE], FLEET_HOLDS, &["starling store recover"])?;
+    if let Documents::Directory(directory) = &bed.documents {
+        let file = directory.join("cache.yaml").display().to_string();
+        bed.expect(&["apply", "-f", &file], FLEET_HOLDS, &["starling store recover"])?;
     }
     nothing_goes(bed, installed)?;
     ensure!(bed.live()?.len() == installed.len(), "nothing comes either");
@@ -188,8 +193,4 @@ fn it_moves_again(bed: &Bed, installed: &BTreeMap<String, String>) -> Result<()>
     ensure!(bed.uids()? == *installed, "what was installed is updated in place");
     bed.expect(&["delete", "assignment", "rules", "-w", WORKSPACE, "--approve", "1"], 0, &["deleted"])?;
     bed.wait_gone(Addon::Rules)
-}
-
-fn cluster_file(bed: &Bed) -> std::path::PathBuf {
-    bed.hub.options().directory.join(format!("cluster/{WORKSPACE}/{}.yaml", bed.name()))
 }

@@ -1,17 +1,20 @@
 //! What a cluster's owners do without asking: install Flux late, take a name, delete a namespace or Starling's own records.
 
 use anyhow::{Context, Result, ensure};
+use rstest::rstest;
 use starling_realparts::FluxParts;
 use starling_tests::steps::wait;
 use starling_tests::views::{Install, Object};
 
-use crate::support::{Addon, Bed, WORKSPACE, assignment, on_a_cluster, on_a_cluster_with};
+use crate::support::{Addon, Bed, Source, WORKSPACE, assignment, on_a_cluster, on_a_cluster_with};
 
 const ADDON: Addon = Addon::Web;
 
-#[test]
-fn flux_that_comes_late_is_noticed() -> Result<()> {
-    on_a_cluster_with(FluxParts::Nothing, "surprise-late-flux", &[], |bed| {
+#[rstest]
+#[case::directory(Source::Directory)]
+#[case::kubernetes(Source::Kubernetes)]
+fn flux_that_comes_late_is_noticed(#[case] source: Source) -> Result<()> {
+    on_a_cluster_with(FluxParts::Nothing, source, "surprise-late-flux", &[], |bed| {
         bed.assign(ADDON, ADDON.first())?;
         wait("the missing kinds to be told", || {
             let install = bed.install_view(ADDON)?.context("there is no such install")?;
@@ -28,9 +31,11 @@ fn flux_that_comes_late_is_noticed() -> Result<()> {
     })
 }
 
-#[test]
-fn what_is_not_starlings_is_left_alone_until_its_owner_gives_way() -> Result<()> {
-    on_a_cluster("surprise-taken", &[], |bed| {
+#[rstest]
+#[case::directory(Source::Directory)]
+#[case::kubernetes(Source::Kubernetes)]
+fn what_is_not_starlings_is_left_alone_until_its_owner_gives_way(#[case] source: Source) -> Result<()> {
+    on_a_cluster(source, "surprise-taken", &[], |bed| {
         let theirs = "apiVersion: v1\nkind: Namespace\nmetadata: {name: starling-addons}\n---\n\
              apiVersion: source.toolkit.fluxcd.io/v1\nkind: HelmRepository\n\
              metadata: {name: web, namespace: starling-addons}\n\
@@ -64,9 +69,11 @@ fn what_is_not_starlings_is_left_alone_until_its_owner_gives_way() -> Result<()>
     })
 }
 
-#[test]
-fn a_deleted_namespace_and_deleted_records_are_made_good() -> Result<()> {
-    on_a_cluster("surprise-deleted", &[], |bed| {
+#[rstest]
+#[case::directory(Source::Directory)]
+#[case::kubernetes(Source::Kubernetes)]
+fn a_deleted_namespace_and_deleted_records_are_made_good(#[case] source: Source) -> Result<()> {
+    on_a_cluster(source, "surprise-deleted", &[], |bed| {
         bed.install(&[ADDON, Addon::Rules])?;
         let before = bed.uids()?;
         bed.cluster.kubectl(&["delete", "namespace", "starling-addons", "--wait=false"])?;
@@ -97,9 +104,11 @@ fn a_deleted_namespace_and_deleted_records_are_made_good() -> Result<()> {
     })
 }
 
-#[test]
-fn large_values_arrive_whole() -> Result<()> {
-    on_a_cluster("surprise-large", &[], |bed| {
+#[rstest]
+#[case::directory(Source::Directory)]
+#[case::kubernetes(Source::Kubernetes)]
+fn large_values_arrive_whole(#[case] source: Source) -> Result<()> {
+    on_a_cluster(source, "surprise-large", &[], |bed| {
         // Does not compress well: Helm keeps its release in a Secret, where it must not be the first to give up.
         let noise =
             |index: u32| char::from(b'a' + u8::try_from(index.wrapping_mul(2_654_435_761) >> 27).unwrap_or(0) % 26);

@@ -1,12 +1,11 @@
 //! A bed: one hub, one real cluster with its agent, for one test.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use starling_harness::{Agent, Hub, HubOptions, Printed};
-use starling_realparts::{ClusterOptions, Flux, FluxParts, ManagedCluster};
+use starling_harness::{Agent, Hub, HubOptions, ManagementCluster, Printed};
+use starling_realparts::{ClusterOptions, Flux, FluxParts, Helm, ManagedCluster};
 use starling_tests::logs::unexpected_errors;
 use starling_tests::steps;
 use starling_tests::views::{self, Assignment, Cluster, Install, Item};
@@ -14,6 +13,7 @@ use starling_tests::views::{self, Assignment, Cluster, Install, Item};
 use super::documents::{Addon, assignment, catalogue};
 use super::live::{self, LiveObject};
 use super::parts::{Parts, Permit, parts};
+use super::source::{Documents, Source};
 
 /// The workspace of every test.
 pub(crate) const WORKSPACE: &str = "retail";
@@ -23,6 +23,7 @@ pub(crate) struct Bed {
     // Dropped in this order: clients before the servers that they would complain about.
     pub(crate) agent: Agent,
     pub(crate) hub: Hub,
+    pub(crate) documents: Documents,
     pub(crate) cluster: ManagedCluster,
     parts: &'static Parts,
     folder: PathBuf,
@@ -31,18 +32,24 @@ pub(crate) struct Bed {
 
 /// Runs a test's story on a bed of its own, then looks through the logs of hub and agent: only errors that hold one of the
 /// allowed texts may be in there.
-pub(crate) fn on_a_cluster(test: &str, allowed: &[&str], story: impl FnOnce(&Bed) -> Result<()>) -> Result<()> {
-    on_a_cluster_with(FluxParts::Controllers, test, allowed, story)
+pub(crate) fn on_a_cluster(
+    source: Source,
+    test: &str,
+    allowed: &[&str],
+    story: impl FnOnce(&Bed) -> Result<()>,
+) -> Result<()> {
+    on_a_cluster_with(FluxParts::Controllers, source, test, allowed, story)
 }
 
 /// As [`on_a_cluster`], with other parts of Flux.
 pub(crate) fn on_a_cluster_with(
     flux: FluxParts,
+    source: Source,
     test: &str,
     allowed: &[&str],
     story: impl FnOnce(&Bed) -> Result<()>,
 ) -> Result<()> {
-    let bed = Bed::make(test, flux)?;
+    let bed = Bed::make(source, test, flux)?;
     story(&bed).with_context(|| bed.whereabouts())?;
     for process in [bed.hub.process(), bed.agent.process()] {
         let errors = unexpected_errors(&process.log_path(), allowed)?;
@@ -52,25 +59,61 @@ pub(crate) fn on_a_cluster_with(
 }
 
 impl Bed {
-    fn make(test: &str, flux: FluxParts) -> Result<Self> {
+    fn make(source: Source, test: &str, flux: FluxParts) -> Result<Self> {
         let permit = Permit::acquire();
         let parts = parts()?;
-        let folder = parts.folder_of(test)?;
-        let options = HubOptions::below(&folder, "e2e");
-        fs::create_dir_all(&options.directory).context("make the hub's directory")?;
-        fs::write(options.directory.join("catalogue.yaml"), catalogue(parts)).context("write the catalogue")?;
-        let hub = Hub::start(&parts.starling, &options)?;
+        let folder = parts.folder_of(&format!("{test}-{source}"))?;
+        let (hub, documents) = Self::hub(source, test, parts, &folder)?;
         let options = ClusterOptions { flux, ..ClusterOptions::default() };
-        let cluster = ManagedCluster::start(&parts.real, &parts.etcd, &folder, test, &options)?;
-        let agent = Agent::join(&hub, &cluster, WORKSPACE, &["env=test"])?;
-        let bed = Self { agent, hub, cluster, parts, folder, _permit: permit };
+        let name = format!("{test}-{source}");
+        let cluster = ManagedCluster::start(&parts.real, &parts.etcd, &folder, &name, &options)?;
+        let agent = match source {
+            Source::Directory => Agent::join(&hub, &cluster, WORKSPACE, &["env=test"])?,
+            Source::Kubernetes => {
+                let helm = Helm::new(&parts.real, &folder.join("helm"))?;
+                Agent::join_by_chart(&hub, &cluster, &helm, WORKSPACE, &["env=test"])?
+            }
+        };
+        let bed = Self { agent, hub, documents, cluster, parts, folder, _permit: permit };
         bed.wait_live()?;
         Ok(bed)
+    }
+
+    /// Starts a hub with the catalogue.
+    fn hub(source: Source, test: &str, parts: &'static Parts, folder: &Path) -> Result<(Hub, Documents)> {
+        let catalogue = catalogue(parts);
+        match source {
+            Source::Directory => {
+                let options = HubOptions::below(folder, "e2e");
+                let documents = Documents::Directory(options.directory.clone());
+                documents.write("catalogue.yaml", &catalogue)?;
+                Ok((Hub::start(&parts.starling, &options)?, documents))
+            }
+            Source::Kubernetes => {
+                let name = format!("management-{test}");
+                let management = ManagementCluster::start(&parts.real, &parts.etcd, folder, &name, FluxParts::Nothing)?;
+                let hub = Hub::start(&parts.starling, &management.hub_options(folder, "e2e")?)?;
+                let documents = Documents::of(management);
+                // The hub makes the namespaces; whoever is earlier tries again, as Flux does.
+                steps::wait("the catalogue to be taken", || documents.write("catalogue.yaml", &catalogue))?;
+                Ok((hub, documents))
+            }
+        }
     }
 
     /// Returns the cluster's name in the fleet.
     pub(crate) fn name(&self) -> &str {
         self.cluster.name()
+    }
+
+    /// Returns what all tests share.
+    pub(crate) fn parts(&self) -> &'static Parts {
+        self.parts
+    }
+
+    /// Returns the folder of the test.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Starts Flux in a cluster that has none.
@@ -79,28 +122,24 @@ impl Bed {
         Ok(Flux::start(&self.parts.real, self.cluster.admin(), &folder, FluxParts::Controllers)?)
     }
 
-    /// Writes a file of the hub's directory.
+    /// Writes a file of documents.
     pub(crate) fn write(&self, file: &str, text: &str) -> Result<()> {
-        let path = self.hub.options().directory.join(file);
-        fs::write(&path, text).with_context(|| format!("write {}", path.display()))
+        self.documents.write(file, text)
     }
 
-    /// Removes a file of the hub's directory.
+    /// Lets the documents of a file vanish.
     pub(crate) fn remove(&self, file: &str) -> Result<()> {
-        let path = self.hub.options().directory.join(file);
-        fs::remove_file(&path).with_context(|| format!("remove {}", path.display()))
+        self.documents.vanish(&self.hub, file)
     }
 
-    /// Empties the hub's directory.
-    pub(crate) fn empty_directory(&self) -> Result<()> {
-        let directory = &self.hub.options().directory;
-        fs::remove_dir_all(directory).context("remove the hub's directory")?;
-        fs::create_dir_all(directory).context("make the hub's directory")
+    /// Lets every document vanish.
+    pub(crate) fn lose_documents(&self) -> Result<()> {
+        self.documents.vanish_all(&self.hub)
     }
 
     /// Writes the catalogue anew.
     pub(crate) fn write_catalogue(&self) -> Result<()> {
-        self.write("catalogue.yaml", &catalogue(self.parts))
+        steps::wait("the catalogue to be taken", || self.write("catalogue.yaml", &catalogue(self.parts)))
     }
 
     /// Assigns a version of an addon to the cluster, in a file of the addon's name.
@@ -148,6 +187,11 @@ impl Bed {
         self.live()?.remove(&key).with_context(|| format!("{key} is not in the cluster"))
     }
 
+    /// Returns the version of an addon that is installed; `None` where it is not.
+    pub(crate) fn installed_version(&self, addon: Addon) -> Result<Option<String>> {
+        live::installed_version(&self.cluster, addon)
+    }
+
     /// Waits until the cluster is live.
     pub(crate) fn wait_live(&self) -> Result<()> {
         steps::wait("the cluster to be live", || {
@@ -165,7 +209,7 @@ impl Bed {
             let is_ready =
                 install.planned == "render" && state == Some("applied") && install.health.as_deref() == Some("ready");
             ensure!(is_ready, "it is {install:?}");
-            let installed = live::installed_version(&self.cluster, addon)?;
+            let installed = self.installed_version(addon)?;
             ensure!(installed.as_deref() == Some(version), "version {installed:?} is in the cluster");
             Ok(())
         })
@@ -184,7 +228,7 @@ impl Bed {
             let live = self.live()?;
             let left: Vec<&String> = live.keys().filter(|key| key.ends_with(&format!("/{name}"))).collect();
             ensure!(left.is_empty(), "{left:?} is in the cluster");
-            let installed = live::installed_version(&self.cluster, addon)?;
+            let installed = self.installed_version(addon)?;
             ensure!(installed.is_none(), "its ConfigMap is in the cluster");
             let install = self.install_view(addon)?;
             ensure!(install.is_none(), "the hub shows {install:?}");

@@ -4,6 +4,9 @@ mod bed;
 mod documents;
 mod live;
 mod parts;
+mod source;
 
 pub(crate) use bed::{Bed, WORKSPACE, on_a_cluster, on_a_cluster_with};
-pub(crate) use documents::{Addon, assignment, tombstone};
+pub(crate) use documents::{Addon, assignment, catalogue, tombstone};
+pub(crate) use parts::{Permit, parts};
+pub(crate) use source::{Documents, Source, cluster_file};
