@@ -14,6 +14,7 @@ use crate::client::Client;
 use crate::cluster::{ClusterApi, ClusterError};
 use crate::config::AgentConfig;
 use crate::identity::{Enrolment, Keeper};
+use crate::metrics::Metrics;
 use crate::observer;
 use crate::ports::Ports;
 use crate::shared::Shared;
@@ -34,6 +35,20 @@ pub async fn run(
     ports: Ports,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
+    run_measured(config, cluster, ports, shutdown, Metrics::new()).await
+}
+
+/// Runs one agent as [`run`] does, and counts in metrics that somebody else shows.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_measured(
+    config: AgentConfig,
+    cluster: Arc<dyn ClusterApi>,
+    ports: Ports,
+    shutdown: CancellationToken,
+    metrics: Metrics,
+) -> anyhow::Result<()> {
     let start = know_cluster(&*cluster, &ports);
     let Some((fingerprint, facts)) = shutdown.run_until_cancelled(start).await else { return Ok(()) };
     let speaker = Speaker { fingerprint, instance: ports.draw_uid(), agent_version: config.version.clone() };
@@ -45,7 +60,8 @@ pub async fn run(
         "agent started"
     );
     let config = Arc::new(config);
-    let shared = Arc::new(Shared::new(config.hub.clone(), facts));
+    let shared = Arc::new(Shared::new(config.hub.clone(), facts, metrics));
+    shared.metrics.follow(&shared, Arc::clone(&ports.clock));
     let enrolment = Enrolment::new(Arc::clone(&config), Arc::clone(&cluster), ports.clone());
     let keeper = Keeper::new(enrolment, Arc::clone(&shared), ports.clone(), config.trust_pem.clone());
     let applier = Applier::new(Arc::clone(&shared), Arc::clone(&cluster), ports.clone());

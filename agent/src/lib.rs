@@ -10,6 +10,7 @@ mod client;
 pub mod cluster;
 pub mod config;
 pub mod identity;
+pub mod metrics;
 mod observer;
 pub mod ports;
 pub mod program;
@@ -17,7 +18,7 @@ mod shared;
 mod tasks;
 mod tls;
 
-pub use self::agent::run;
+pub use self::agent::{run, run_measured};
 
 #[cfg(test)]
 mod agent_tests;

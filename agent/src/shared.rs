@@ -9,8 +9,10 @@ use rustls::ClientConfig;
 use starling_agent_core::inventory::Inventory;
 use starling_agent_core::session::Session;
 use starling_agent_core::status_book::StatusBook;
-use starling_model::{Facts, Fence, InstallKey, Limits, Millis, ObjectKey};
+use starling_model::{Digest, Facts, Fence, InstallKey, Limits, Millis, ObjectKey};
 use tokio::sync::Notify;
+
+use crate::metrics::Metrics;
 
 /// The shared state and its bells.
 pub(crate) struct Shared {
@@ -21,6 +23,8 @@ pub(crate) struct Shared {
     pub(crate) applier_bell: Notify,
     /// Rings when the identity has something to look at: new authorities, a refusal.
     pub(crate) identity_bell: Notify,
+    /// Where everything is counted.
+    pub(crate) metrics: Metrics,
 }
 
 /// The state behind the lock.
@@ -33,6 +37,8 @@ pub(crate) struct State {
     pub(crate) inventory: Arc<Inventory>,
     /// What the watch saw of objects that are held.
     pub(crate) hints: Hints,
+    /// The trace that the newest plan belongs to, with the digest of that plan.
+    pub(crate) plan_trace: Option<(Digest, String)>,
     /// The fence under which the plan at hand was last confirmed.
     pub(crate) advanced: Option<Fence>,
     /// True when the inventory was stored or read, and the session has not heard of it.
@@ -73,7 +79,7 @@ pub(crate) struct Hints {
 
 impl Shared {
     /// Makes the state of an agent that has just started.
-    pub(crate) fn new(hub: String, facts: Facts) -> Self {
+    pub(crate) fn new(hub: String, facts: Facts, metrics: Metrics) -> Self {
         let inventory = Inventory::default();
         let session = Session::new(hub, facts.digest(), &inventory);
         let state = State {
@@ -81,6 +87,7 @@ impl Shared {
             book: StatusBook::new(Limits::DEFAULT, facts),
             inventory: Arc::new(inventory),
             hints: Hints::default(),
+            plan_trace: None,
             advanced: None,
             inventory_changed: false,
             inventory_is_read: false,
@@ -95,6 +102,7 @@ impl Shared {
             session_bell: Notify::new(),
             applier_bell: Notify::new(),
             identity_bell: Notify::new(),
+            metrics,
         }
     }
 

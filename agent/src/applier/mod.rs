@@ -9,6 +9,7 @@ mod agenda;
 mod object;
 mod plan;
 mod stored;
+mod traced;
 mod turn;
 
 use std::collections::BTreeSet;
@@ -23,6 +24,7 @@ use tokio::time::sleep;
 use self::agenda::Agenda;
 use self::object::ObjectError;
 use self::stored::Stored;
+use self::traced::Applying;
 use crate::cluster::ClusterApi;
 use crate::ports::Ports;
 use crate::shared::Shared;
@@ -53,6 +55,8 @@ pub(crate) struct Applier {
     /// The detachment that is not carried out to its end, and when to go on with it.
     detaching: Option<(Fence, Millis)>,
     sweep_at: Millis,
+    /// The trace of the newest plan that is being carried out.
+    applying: Option<Applying>,
 }
 
 /// Why the inventory has to be read again.
@@ -77,6 +81,7 @@ impl Applier {
             late: (BTreeSet::new(), None),
             detaching: None,
             sweep_at: Millis(0),
+            applying: None,
         }
     }
 

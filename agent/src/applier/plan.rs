@@ -7,9 +7,11 @@ use starling_agent_core::intent::intend;
 use starling_agent_core::inventory::Late;
 use starling_agent_core::reconcile::Purpose;
 use starling_model::{Fence, InstallKey};
+use tracing::Instrument as _;
 
 use super::object::{self, ObjectError, Removed};
 use super::stored::Stored;
+use super::traced::Applying;
 use super::{Applier, LOOK_AGAIN, Reload};
 use crate::cluster::ResourceRef;
 
@@ -47,7 +49,9 @@ impl Applier {
         self.unconfirmed.extend(writes.chain(removals).cloned());
         self.held_back = intent.detach.map(|_| intent.fence);
         self.detaching = None;
-        stored.swap(next).await?;
+        let span = self.trace_plan(&parked, intent.writes.len(), intent.removals.len());
+        stored.swap(next).instrument(span.clone()).await?;
+        self.applying = Applying::new(span, self.unconfirmed.clone());
         self.shared.adopt(stored.inventory());
         self.handled = Some(parked.plan_digest);
         tracing::info!(

@@ -3,6 +3,7 @@
 use starling_agent_core::inventory::{HeldInstall, Inventory, Outcome};
 use starling_agent_core::reconcile::Purpose;
 use starling_model::{Digest, Fence, InstallKey, InstallState, ObjectKey};
+use tracing::Instrument as _;
 
 use super::object::{self, ObjectError, Removed, Written};
 use super::stored::Stored;
@@ -33,11 +34,12 @@ impl Applier {
         if inventory.detached().is_some() || self.unconfirmed.contains(install) {
             return Ok(());
         }
+        let (began, span) = (self.uptime(), self.trace_turn(install));
         let turn = if held.removing.is_some() && !inventory.removable_now().contains(install) {
             // Something that depends on it goes first; its end puts this one on the agenda.
             return Ok(());
         } else if held.removing.is_some() {
-            self.remove(install, &held, &fence).await
+            self.remove(install, &held, &fence).instrument(span.clone()).await
         } else if held.is_damaged() {
             // Only the hub can tell what belongs here.
             return Ok(());
@@ -46,8 +48,12 @@ impl Applier {
                 InstallState::Applied => purpose,
                 InstallState::Applying | InstallState::Rejected | InstallState::Removing => Purpose::Write,
             };
-            self.write(install, &held, &fence, purpose).await
+            self.write(install, &held, &fence, purpose).instrument(span.clone()).await
         };
+        span.record("outcome", turn.outcome());
+        drop(span);
+        self.traced(install);
+        self.shared.metrics.turn(turn.outcome(), self.uptime().since(began).as_secs_f64());
         self.conclude(stored, install, turn).await
     }
 
@@ -61,6 +67,7 @@ impl Applier {
             if let Outcome::Repaired(what) = &outcome {
                 tracing::info!(%install, drift = %what, "drift repaired");
                 was_repaired = true;
+                self.shared.metrics.drift_repaired.inc();
             }
             changed |= next.complete(install, outcome);
         }
@@ -174,6 +181,17 @@ impl Applier {
 }
 
 impl Turn {
+    /// Names how it ended, one of [`crate::metrics::OUTCOMES`].
+    fn outcome(&self) -> &'static str {
+        match &self.failure {
+            Some(ObjectError::Rejected(_)) => "rejected",
+            Some(ObjectError::Unavailable(_)) => "unavailable",
+            Some(ObjectError::Superseded(_)) => "superseded",
+            None if self.is_waiting => "waiting",
+            None => "done",
+        }
+    }
+
     /// Notes a failure; what the API server refused is reported to the hub.
     fn fail(&mut self, render: Digest, error: ObjectError) {
         match &error {

@@ -75,8 +75,9 @@ impl Outgoing {
 }
 
 impl Incoming {
-    /// Returns the next whole message, or how the stream ended. Giving up waiting loses nothing.
-    pub(super) async fn receive(&mut self, limits: &Limits) -> Result<HubMessage, End> {
+    /// Returns the next whole message with the context of the trace that it belongs to, or how the stream ended. Giving up
+    /// waiting loses nothing.
+    pub(super) async fn receive(&mut self, limits: &Limits) -> Result<(HubMessage, String), End> {
         loop {
             let piece = match &mut self.stream {
                 Stream::Opening(opening) => {
@@ -94,8 +95,10 @@ impl Incoming {
                 .assembler
                 .accept(piece, limits.message_bytes as usize)
                 .map_err(|error| malformed(error.to_string()))?;
-            let Some(whole) = whole else { continue };
-            return HubMessage::try_from(whole).map_err(|error| malformed(error.to_string()));
+            let Some(mut whole) = whole else { continue };
+            let traceparent = std::mem::take(&mut whole.traceparent);
+            let message = HubMessage::try_from(whole).map_err(|error| malformed(error.to_string()))?;
+            return Ok((message, traceparent));
         }
     }
 }

@@ -19,6 +19,7 @@ use starling_agent_core::hello::{Speaker, compose_hello};
 use starling_agent_core::session::{Effect, End, Input};
 use starling_model::session::{AgentMessage, CommandResult, HubMessage};
 use starling_model::{ErrorCode, Limits, Millis};
+use starling_telemetry::{TRACE, context};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -49,11 +50,14 @@ pub(crate) struct Client {
     incoming: Option<Incoming>,
     commands: FuturesUnordered<BoxFuture<'static, CommandResult>>,
     flush_at: Option<Millis>,
+    /// The trace that the message at hand belongs to; empty for none.
+    traceparent: String,
 }
 
 /// What a wait ended with.
 enum Event {
     Input(Input),
+    Received(HubMessage, String),
     Dialled(Result<Link, End>),
     Room(bool),
     Bell,
@@ -74,6 +78,7 @@ impl Client {
             incoming: None,
             commands: FuturesUnordered::new(),
             flush_at: None,
+            traceparent: String::new(),
         }
     }
 
@@ -90,6 +95,7 @@ impl Client {
         while let Some(event) = self.next_event(&shutdown).await {
             match event {
                 Event::Input(input) => self.handle(input),
+                Event::Received(message, traceparent) => self.received(message, traceparent),
                 Event::Dialled(Ok(link)) => {
                     self.dialling = None;
                     (self.outgoing, self.incoming) = (Some(link.outgoing), Some(link.incoming));
@@ -97,6 +103,7 @@ impl Client {
                 }
                 Event::Dialled(Err(end)) => {
                     self.dialling = None;
+                    self.shared.metrics.connect_failures.inc();
                     tracing::info!(error = %end.message, "cannot reach the hub, trying again");
                     self.handle(Input::DialFailed(end));
                 }
@@ -121,7 +128,7 @@ impl Client {
             () = shutdown.cancelled() => return None,
             link = dialled(&mut self.dialling) => Event::Dialled(link),
             received = receive(&mut self.incoming, &self.limits) => match received {
-                Ok(message) => Event::Input(Input::Received(message)),
+                Ok((message, traceparent)) => Event::Received(message, traceparent),
                 Err(end) => Event::Input(Input::Closed(end)),
             },
             room = room(&mut self.outgoing), if wants_room => Event::Room(room),
@@ -171,6 +178,27 @@ impl Client {
         }
     }
 
+    /// Takes a message of the hub; a plan is part of the trace that brought it.
+    fn received(&mut self, message: HubMessage, traceparent: String) {
+        let HubMessage::Desired(desired) = &message else {
+            self.handle(Input::Received(message));
+            return;
+        };
+        if !desired.unchanged {
+            self.shared.metrics.plans_received.inc();
+        }
+        if !context::is_context(&traceparent) {
+            self.handle(Input::Received(message));
+            return;
+        }
+        let span = tracing::info_span!(target: TRACE, "receive plan", fence = %desired.fence.stamp());
+        context::follow(&span, &traceparent);
+        let ours = context::of(&span);
+        self.traceparent = if ours.is_empty() { traceparent } else { ours };
+        span.in_scope(|| self.handle(Input::Received(message)));
+        self.traceparent.clear();
+    }
+
     fn ended(&mut self, end: End) {
         self.handle(Input::Closed(end));
     }
@@ -180,6 +208,7 @@ impl Client {
         if let Input::Closed(end) = &mut input {
             self.excuse(end);
             tracing::info!(error = %end.message, "session ended");
+            self.shared.metrics.sessions_ended.inc();
             self.disconnect(end.code);
         }
         let uptime = self.ports.clock.uptime();
@@ -225,6 +254,8 @@ impl Client {
             }
             Effect::Park(parked) => {
                 tracing::debug!(fence = %parked.fence.stamp(), entries = parked.entries.len(), "plan received");
+                let trace = (parked.plan_digest, self.traceparent.clone());
+                self.shared.state().plan_trace = Some(trace).filter(|(_, trace)| !trace.is_empty());
                 self.shared.applier_bell.notify_one();
             }
             Effect::Advance(fence) => self.shared.state().advanced = Some(fence),
@@ -272,7 +303,7 @@ impl Client {
     }
 
     fn send(&mut self, message: AgentMessage) {
-        if self.outbox.push(message).is_err() {
+        if self.outbox.push(message, &self.traceparent).is_err() {
             self.ended(End { code: None, message: "the hub asks for more than it reads".to_owned() });
         }
     }
@@ -320,7 +351,7 @@ async fn dialled(dialling: &mut Option<BoxFuture<'static, Result<Link, End>>>) -
     }
 }
 
-async fn receive(incoming: &mut Option<Incoming>, limits: &Limits) -> Result<HubMessage, End> {
+async fn receive(incoming: &mut Option<Incoming>, limits: &Limits) -> Result<(HubMessage, String), End> {
     match incoming {
         Some(incoming) => incoming.receive(limits).await,
         None => pending().await,

@@ -48,9 +48,10 @@ impl Outbox {
         self.pace = Some(Pace::new(limits, uptime));
     }
 
-    /// Puts a message in line.
-    pub(super) fn push(&mut self, message: AgentMessage) -> Result<(), Overflow> {
-        let wire = ConnectRequest::from(message);
+    /// Puts a message in line, as part of a trace or of none.
+    pub(super) fn push(&mut self, message: AgentMessage, traceparent: &str) -> Result<(), Overflow> {
+        let mut wire = ConnectRequest::from(message);
+        traceparent.clone_into(&mut wire.traceparent);
         if wire.encoded_len() <= self.piece_bytes {
             self.control.push_back(wire);
         } else {

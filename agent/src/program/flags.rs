@@ -55,9 +55,12 @@ pub struct Flags {
     /// How to write logs.
     #[arg(long, env = "STARLING_AGENT_LOG_FORMAT", value_enum, default_value_t = LogFormat::Human)]
     pub log_format: LogFormat,
-    /// Address of /healthz; left out: none.
+    /// Address of /healthz and /metrics; left out: none.
     #[arg(long, env = "STARLING_AGENT_HTTP", value_name = "ADDR")]
     pub http: Option<SocketAddr>,
+    /// Where traces go, OTLP over gRPC, such as http://collector:4317; left out: OTEL_EXPORTER_OTLP_ENDPOINT, or nowhere.
+    #[arg(long, env = "STARLING_AGENT_OTLP_ENDPOINT", value_name = "URL")]
+    pub otlp_endpoint: Option<String>,
 }
 
 /// How logs are written.

@@ -1,4 +1,4 @@
-//! The liveness page: `GET /healthz` answers 200 while the process takes turns.
+//! The liveness page and the metrics: `GET /healthz` answers 200 while the process takes turns.
 //!
 //! Serves one small answer to whoever asks; bounded in connections, bytes and time.
 
@@ -12,12 +12,16 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+use crate::metrics::Metrics;
+
 const CONNECTIONS: usize = 8;
 const REQUEST_BYTES: usize = 2048;
+const PLAIN: &str = "text/plain";
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// Listens, and answers in the background.
-pub(super) async fn serve(address: SocketAddr) -> io::Result<()> {
+pub(super) async fn serve(address: SocketAddr, metrics: Metrics) -> io::Result<()> {
     let listener = TcpListener::bind(address).await?;
     tokio::spawn(async move {
         let slots = Arc::new(Semaphore::new(CONNECTIONS));
@@ -25,8 +29,9 @@ pub(super) async fn serve(address: SocketAddr) -> io::Result<()> {
             let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
             match listener.accept().await {
                 Ok((stream, _)) => {
+                    let metrics = metrics.clone();
                     tokio::spawn(async move {
-                        let _ = timeout(ANSWER_WITHIN, answer(stream)).await;
+                        let _ = timeout(ANSWER_WITHIN, answer(stream, &metrics)).await;
                         drop(slot);
                     });
                 }
@@ -38,7 +43,7 @@ pub(super) async fn serve(address: SocketAddr) -> io::Result<()> {
     Ok(())
 }
 
-async fn answer(mut stream: TcpStream) -> io::Result<()> {
+async fn answer(mut stream: TcpStream, metrics: &Metrics) -> io::Result<()> {
     let mut request = Vec::with_capacity(256);
     while !request.windows(4).any(|end| end == b"\r\n\r\n") {
         let mut piece = [0; 256];
@@ -48,11 +53,19 @@ async fn answer(mut stream: TcpStream) -> io::Result<()> {
             return Ok(());
         }
     }
-    let is_health = request.starts_with(b"GET /healthz ");
-    let (status, body) = if is_health { ("200 OK", "ok\n") } else { ("404 Not Found", "not found\n") };
+    let (status, kind, body) = if request.starts_with(b"GET /healthz ") {
+        ("200 OK", PLAIN, "ok\n".to_owned())
+    } else if request.starts_with(b"GET /metrics ") {
+        match metrics.encode() {
+            Ok(text) => ("200 OK", OPEN_METRICS, text),
+            Err(error) => ("500 Internal Server Error", PLAIN, format!("{error}\n")),
+        }
+    } else {
+        ("404 Not Found", PLAIN, "not found\n".to_owned())
+    };
     let length = body.len();
     let answer = format!(
-        "HTTP/1.1 {status}\r\ncontent-type: text/plain\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+        "HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
     );
     stream.write_all(answer.as_bytes()).await?;
     stream.shutdown().await

@@ -1,19 +1,25 @@
-//! The program around an agent: flags, logs, signals, the liveness page.
+//! The program around an agent: flags, logs, traces, signals, the liveness page and the metrics.
 
 mod flags;
 mod http;
 mod logs;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
+use starling_telemetry::export::{self, Export, Service};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 pub use self::flags::Flags;
 use crate::cluster::kube::KubeCluster;
+use crate::metrics::Metrics;
 use crate::ports::Ports;
+
+/// How long the last traces of a stopping agent may take to leave.
+const LAST_TRACES: Duration = Duration::from_secs(2);
 
 /// Runs the program: an agent with its machine's clocks and network, until SIGTERM or SIGINT.
 ///
@@ -21,7 +27,9 @@ use crate::ports::Ports;
 /// Flags that cannot be used, a kubeconfig that cannot be read, a defect of the agent.
 pub async fn main() -> anyhow::Result<()> {
     let flags = Flags::parse();
-    logs::start(flags.log_format);
+    let metrics = Metrics::new();
+    let export = start_export(&flags, &metrics)?;
+    logs::start(flags.log_format, export.as_ref());
     let config = flags.config().context("read configuration")?;
     let cluster = KubeCluster::connect(flags.kubeconfig.as_deref(), &flags.namespace)
         .await
@@ -29,9 +37,20 @@ pub async fn main() -> anyhow::Result<()> {
     let shutdown = CancellationToken::new();
     tokio::spawn(wait_for_signal(shutdown.clone()));
     if let Some(address) = flags.http {
-        http::serve(address).await.with_context(|| format!("listen on {address}"))?;
+        http::serve(address, metrics.clone()).await.with_context(|| format!("listen on {address}"))?;
     }
-    crate::run(config, Arc::new(cluster), Ports::system(), shutdown).await
+    let outcome = crate::run_measured(config, Arc::new(cluster), Ports::system(), shutdown, metrics).await;
+    if let Some(export) = export {
+        export.flush(LAST_TRACES).await;
+    }
+    outcome
+}
+
+/// Starts exporting traces where somebody asks for it.
+fn start_export(flags: &Flags, metrics: &Metrics) -> anyhow::Result<Option<Export>> {
+    let Some(endpoint) = export::endpoint(flags.otlp_endpoint.as_deref()) else { return Ok(None) };
+    let service = Service { name: "starling-agent", version: env!("CARGO_PKG_VERSION"), fleet: flags.fleet.clone() };
+    Ok(Some(Export::start(&endpoint, &service, &metrics.export)?))
 }
 
 /// Stops the agent on the first signal; a second one ends the process at once.
