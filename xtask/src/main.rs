@@ -6,6 +6,7 @@
 mod bench;
 mod build;
 mod codegen;
+mod crds;
 mod demo;
 mod simulate;
 mod test;
@@ -34,6 +35,8 @@ enum Command {
     Bench(bench::BenchArguments),
     /// Generates the committed code of the protos anew.
     Codegen,
+    /// Generates the custom resource definitions of the chart anew.
+    Crds,
 }
 
 fn main() -> ExitCode {
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
         Command::Simulate(arguments) => simulate::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Codegen => codegen::run(),
+        Command::Crds => crds::run(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

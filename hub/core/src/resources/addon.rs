@@ -1,10 +1,13 @@
 //! The Addon's specification: versions, and where each comes from.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use starling_model::Value;
 
+use super::schema;
+
 /// A catalogue entry.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AddonSpec {
     /// A short name for people.
@@ -15,30 +18,40 @@ pub struct AddonSpec {
     pub description: String,
     /// The Kubernetes versions that it fits, such as `>=1.33 <1.36`; absent is all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::kubernetes_range")]
     pub kubernetes: Option<String>,
     /// The versions that can be assigned, at least one.
+    #[schemars(length(min = 1, max = schema::VERSIONS))]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["version"]))]
     pub versions: Vec<AddonVersion>,
     /// The namespace that its objects go to unless the assignment names one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::name")]
     pub target_namespace: Option<String>,
 }
 
 /// One version of an addon.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AddonVersion {
     /// The name of the version, unique in the addon.
+    #[schemars(schema_with = "schema::version")]
     pub version: String,
     /// Where it comes from.
     pub source: Source,
     /// Default values, a mapping.
     #[serde(default = "Value::empty_map", skip_serializing_if = "is_empty_map")]
+    #[schemars(schema_with = "schema::values")]
     pub values: Value,
 }
 
 /// Where a version comes from: exactly one of the fields is present.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "[has(self.helmRepository), has(self.ociChart), has(self.git), has(self.ociKustomization)].filter(there, there).size() == 1",
+    "message": "exactly one of helmRepository, ociChart, git, ociKustomization is needed",
+}]))]
 pub struct Source {
     /// A chart in a Helm repository.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -68,15 +81,18 @@ pub enum SourceKind<'a> {
 }
 
 /// A chart in a Helm repository.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct HelmRepository {
     /// `https://`, `http://` or `oci://`.
+    #[schemars(schema_with = "schema::helm_url")]
     pub url: String,
     /// The chart's name.
+    #[schemars(schema_with = "schema::text")]
     pub chart: String,
     /// The chart's version; absent is the addon version's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::text")]
     pub version: Option<String>,
     /// An `oci://` registry is spoken to without TLS.
     #[serde(default, skip_serializing_if = "is_false")]
@@ -84,13 +100,15 @@ pub struct HelmRepository {
 }
 
 /// A chart in an OCI registry.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct OciChart {
     /// `oci://`, with the chart's name.
+    #[schemars(schema_with = "schema::oci_url")]
     pub url: String,
     /// The tag; absent is the addon version's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::text")]
     pub tag: Option<String>,
     /// The registry is spoken to without TLS.
     #[serde(default, skip_serializing_if = "is_false")]
@@ -98,35 +116,47 @@ pub struct OciChart {
 }
 
 /// A kustomization in a Git repository; at most one of branch, tag and commit, and none is the tag of the addon version's name.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "[has(self.branch), has(self.tag), has(self.commit)].filter(there, there).size() <= 1",
+    "message": "at most one of branch, tag and commit",
+}]))]
 pub struct Git {
     /// `https://`, `http://` or `ssh://`.
+    #[schemars(schema_with = "schema::git_url")]
     pub url: String,
     /// A branch, followed as it moves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::text")]
     pub branch: Option<String>,
     /// A tag.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::text")]
     pub tag: Option<String>,
     /// A commit's full hash.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::text")]
     pub commit: Option<String>,
     /// The directory inside the repository.
+    #[schemars(schema_with = "schema::text")]
     pub path: String,
 }
 
 /// A kustomization in an OCI artifact.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct OciKustomization {
     /// `oci://`, with the artifact's name.
+    #[schemars(schema_with = "schema::oci_url")]
     pub url: String,
     /// The tag; absent is the addon version's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::text")]
     pub tag: Option<String>,
     /// The directory inside the artifact; absent is its root.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::text")]
     pub path: Option<String>,
     /// The registry is spoken to without TLS.
     #[serde(default, skip_serializing_if = "is_false")]

@@ -85,6 +85,13 @@ impl InputKey {
         Self { kind, namespace: namespace.into(), name: name.into() }
     }
 
+    /// Returns the file that a resource gets in a directory when it has none: `<kind>/<namespace>/<name>.yaml`.
+    #[must_use]
+    pub fn own_file(&self) -> String {
+        let folder = if self.namespace.is_empty() { String::new() } else { format!("{}/", self.namespace) };
+        format!("{}/{folder}{}.yaml", self.kind.word(), self.name)
+    }
+
     /// Returns namespace and name without the kind.
     #[must_use]
     pub fn resource_name(&self) -> ResourceName {

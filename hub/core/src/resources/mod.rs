@@ -7,8 +7,11 @@
 mod addon;
 mod assignment;
 mod cluster;
+pub mod crd;
 mod document;
 mod key;
+pub(crate) mod schema;
+pub mod status;
 mod tombstone;
 mod validate;
 mod workspace;

@@ -6,6 +6,7 @@ use starling_model::ids::check_label;
 use starling_model::limits::Limits;
 use starling_model::{Uid, Value};
 
+use super::schema::{REQUIREMENTS, TEXT_CHARACTERS, VARIABLES, VERSION_CHARACTERS, VERSIONS};
 use super::{
     AddonSpec, AddonVersion, AssignmentSpec, ClusterSpec, Kind, PLATFORM_NAMESPACE, Resource, ResourceError,
     SourceKind, TombstoneSpec, WorkspaceSpec,
@@ -67,6 +68,7 @@ fn check_workspace(spec: &WorkspaceSpec) -> Checked {
 }
 
 fn check_cluster(spec: &ClusterSpec) -> Checked {
+    at_most("spec.variables", spec.variables.len(), VARIABLES)?;
     for (variable, value) in &spec.variables {
         let path = format!("spec.variables.{variable}");
         let is_word = |character: char| character.is_ascii_alphanumeric() || character == '_';
@@ -90,12 +92,11 @@ fn check_addon(spec: &AddonSpec) -> Checked {
     if spec.versions.is_empty() {
         return fail("spec.versions", "at least one version is needed");
     }
+    at_most("spec.versions", spec.versions.len(), VERSIONS)?;
     let mut seen = BTreeSet::new();
     for (index, version) in spec.versions.iter().enumerate() {
         let path = format!("spec.versions[{index}]");
-        if version.version.trim().is_empty() {
-            return fail(format!("{path}.version"), "is empty");
-        }
+        version_name(&format!("{path}.version"), &version.version)?;
         if !seen.insert(&version.version) {
             return fail(format!("{path}.version"), format!("{:?} is there twice", version.version));
         }
@@ -136,7 +137,7 @@ fn check_assignment(spec: &AssignmentSpec) -> Checked {
     if let Some(namespace) = &spec.addon.namespace {
         name("spec.addon.namespace", namespace)?;
     }
-    not_empty("spec.version", &spec.version)?;
+    version_name("spec.version", &spec.version)?;
     if let Some(instance) = &spec.instance {
         name("spec.instance", instance)?;
     }
@@ -155,6 +156,8 @@ fn check_assignment(spec: &AssignmentSpec) -> Checked {
 }
 
 fn check_selector(selector: &LabelSelector) -> Checked {
+    at_most("spec.clusterSelector.matchLabels", selector.match_labels.len(), REQUIREMENTS)?;
+    at_most("spec.clusterSelector.matchExpressions", selector.match_expressions.len(), REQUIREMENTS)?;
     for (key, value) in &selector.match_labels {
         let path = format!("spec.clusterSelector.matchLabels.{key}");
         label_key(&path, key)?;
@@ -172,6 +175,7 @@ fn check_selector(selector: &LabelSelector) -> Checked {
             }
             Operator::In | Operator::NotIn | Operator::Exists | Operator::DoesNotExist => {}
         }
+        at_most(&format!("{path}.values"), requirement.values.len(), REQUIREMENTS)?;
         for value in &requirement.values {
             label_value(&format!("{path}.values"), value)?;
         }
@@ -197,14 +201,45 @@ fn name(path: &str, text: &str) -> Checked {
     check_label(text).map_err(|error| ResourceError::new(path, error.to_string()))
 }
 
+fn at_most(path: &str, count: usize, limit: usize) -> Checked {
+    if count > limit { fail(path, format!("{count} of them, and {limit} is the limit")) } else { Ok(()) }
+}
+
+/// Checks the name of an addon's version, which is also a tag or a chart's version where none is given.
+fn version_name(path: &str, text: &str) -> Checked {
+    not_empty(path, text)?;
+    let inner = |character: char| character.is_ascii_alphanumeric() || "-._+/".contains(character);
+    let edge = |character: Option<char>| character.is_some_and(|character| character.is_ascii_alphanumeric());
+    if text.len() <= VERSION_CHARACTERS
+        && text.chars().all(inner)
+        && edge(text.chars().next())
+        && edge(text.chars().last())
+    {
+        return Ok(());
+    }
+    let rule = "letters, digits and any of -._+/, with letters or digits at its ends";
+    fail(path, format!("{text:?} is not a version: use at most {VERSION_CHARACTERS} {rule}"))
+}
+
 fn not_empty(path: &str, text: &str) -> Checked {
-    if text.trim().is_empty() { fail(path, "is empty") } else { Ok(()) }
+    if text.trim().is_empty() {
+        return fail(path, "is empty");
+    }
+    at_most_characters(path, text)
+}
+
+fn at_most_characters(path: &str, text: &str) -> Checked {
+    let characters = text.chars().count();
+    if characters > TEXT_CHARACTERS {
+        return fail(path, format!("has {characters} characters, and {TEXT_CHARACTERS} is the limit"));
+    }
+    Ok(())
 }
 
 fn url(path: &str, text: &str, schemes: &[&str]) -> Checked {
     let rest = schemes.iter().find_map(|scheme| text.strip_prefix(scheme));
     if rest.is_some_and(|rest| !rest.is_empty() && !rest.contains(char::is_whitespace)) {
-        Ok(())
+        at_most_characters(path, text)
     } else {
         fail(path, format!("{text:?} is not an address that starts with {}", schemes.join(" or ")))
     }
