@@ -1,5 +1,5 @@
 //! The agent's decisions, pure: how a Flux object is judged, what is reported, how a session goes, what the
-//! cluster holds, and what to do with one object.
+//! cluster holds, what to do with one object, and who of several agents is active.
 //!
 //! Owns every decision that an agent makes. Does not own any IO: watches, API calls, the stream and the clock are
 //! the shell's (`starling-agent`), which feeds inputs in and performs what comes out. Time is an argument in
@@ -16,6 +16,7 @@ pub mod parked;
 pub mod reconcile;
 pub mod records;
 pub mod session;
+pub mod standby;
 pub mod status_book;
 mod status_size;
 
