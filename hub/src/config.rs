@@ -9,18 +9,36 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use starling_model::ids::check_label;
 
 use crate::keyring::{CLUSTER_LIFETIME, ServerNames};
+use crate::source::SourceKind;
 use crate::telemetry::LogFormat;
 
 /// Open files that are not connections: the store, listeners, watched directories, what libraries open.
 const OTHER_FILES: u64 = 512;
 
-/// The hub of a Starling fleet: one process, one directory of documents, one file of state.
+/// The hub of a Starling fleet: one process, one source of documents, one file of state.
 #[derive(Clone, Debug, PartialEq, Eq, Parser)]
 #[command(name = "starling-hub", version)]
 pub struct Config {
     /// The fleet's name; it is in every certificate and cannot be changed later
     #[arg(long, env = "STARLING_HUB_FLEET", default_value = "starling", value_parser = label)]
     pub fleet: String,
+
+    /// Where resources come from: a directory of YAML, or the custom resources of a Kubernetes API
+    #[arg(long, env = "STARLING_HUB_SOURCE", value_enum, default_value_t)]
+    pub source: SourceKind,
+
+    /// The kubeconfig of `--source kubernetes` [default: the pod's service account, else $KUBECONFIG or ~/.kube/config]
+    #[arg(long, env = "STARLING_HUB_KUBECONFIG", value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+
+    /// The hub's own namespace, of `--source kubernetes` [default: the pod's, else starling-system]
+    #[arg(long, env = "STARLING_HUB_NAMESPACE", value_name = "NAMESPACE", value_parser = label)]
+    pub namespace: Option<String>,
+
+    /// A directory with `tls.crt` and `tls.key` of the fleet's certificate authority, such as a mounted Secret of cert-manager
+    /// [default: the hub makes an authority]
+    #[arg(long, env = "STARLING_HUB_AUTHORITY_DIR", value_name = "DIR")]
+    pub authority_dir: Option<PathBuf>,
 
     /// The directory of YAML documents [default: fleet, in the state directory]
     #[arg(long, env = "STARLING_HUB_DIRECTORY", value_name = "DIR")]
@@ -192,6 +210,8 @@ mod tests {
             ["--advertise", "https://hub:1"],
             ["--listen", "nowhere"],
             ["--certificate-hours", "0"],
+            ["--source", "git"],
+            ["--namespace", "Not A Label"],
         ] {
             assert!(parse(&wrong).is_err(), "{wrong:?}");
         }

@@ -28,7 +28,7 @@ use crate::session::Sessions;
 use crate::settling::Settling;
 use crate::shard::{self, Shard, ShardParts, WholeHub};
 use crate::shutdown::Shutdown;
-use crate::source::{self, Directory, Scan};
+use crate::source::{self, Directory, Documents, Scan, SourceKind};
 use crate::steward::{Audit, Hold, Steward, StewardHandle, StewardParts};
 use crate::store::{Store, keys};
 use crate::sync::{Sync, SyncParts};
@@ -174,6 +174,7 @@ impl Hub {
             directory: directory.clone(),
         });
         tasks.spawn(Task::Sync, until(working.clone(), sync.clone().run(scans)));
+        let documents = directory.clone().map(|directory| Arc::new(directory) as Arc<dyn Documents>);
         if directory.is_some() && hold.reason().is_none() {
             // So that the first question is answered from the whole directory; one that is never quiet does not keep the hub.
             let _ = tokio::time::timeout(FIRST_SCAN, sync.settled()).await;
@@ -198,7 +199,8 @@ impl Hub {
             shard: Arc::clone(&shard),
             steward: steward.clone(),
             sync,
-            directory: directory.clone(),
+            source: SourceKind::Directory,
+            documents: documents.clone(),
             problems,
             hold: hold.clone(),
             keyring: Arc::clone(&parts.keyring),
@@ -218,7 +220,7 @@ impl Hub {
             clock: Arc::clone(&parts.clock),
             entropy: Arc::clone(&parts.entropy),
         });
-        let sessions = Sessions::new(Arc::clone(&shard), Settling { steward: steward.clone(), directory });
+        let sessions = Sessions::new(Arc::clone(&shard), Settling { steward: steward.clone(), documents });
         let (health, health_service) = tonic_health::server::health_reporter();
         health.set_service_status("", tonic_health::ServingStatus::Serving).await;
         let reflection = tonic_reflection::server::Builder::configure()

@@ -9,7 +9,7 @@ use starling_model::Limits;
 use crate::accept::AcceptLimits;
 use crate::config::Config;
 use crate::hub::{Hub, HubParts, Inputs, READY};
-use crate::keyring::{Keyring, write_admin_context};
+use crate::keyring::{GivenAuthority, KeyDirectory, Keyring, KeyringOptions, write_admin_context};
 use crate::metrics::Metrics;
 use crate::ports::{Clock, Entropy, OsEntropy, SystemClock, TcpListenerPort};
 use crate::shutdown::Signals;
@@ -70,7 +70,10 @@ async fn start(config: &Config, metrics: Metrics, readiness: Readiness) -> Resul
     let listener = listener.with_context(|| format!("listen on {} for agents", config.listen))?;
     let bound = listener.socket_address();
     let ports = (clock.as_ref(), entropy.as_ref());
-    let keyring = Keyring::open(&config.keys(), &config.fleet, config.server_names(bound), has_fleet, ports)?;
+    let authority = config.authority_dir.as_deref().map(GivenAuthority::read).transpose()?;
+    let names = config.server_names(bound);
+    let options = KeyringOptions { fleet: config.fleet.clone(), names, authority, has_store: has_fleet };
+    let keyring = Keyring::open(Arc::new(KeyDirectory::new(&config.keys())), options, ports).await?;
     let agent_address = config.advertise(bound);
     write_context(config, &keyring, &agent_address)?;
     Hub::start(HubParts {
@@ -79,6 +82,7 @@ async fn start(config: &Config, metrics: Metrics, readiness: Readiness) -> Resul
         keyring: Arc::new(keyring),
         store: Arc::new(store),
         inputs: Inputs::Directory(Directory::new(&directory)),
+        reviews: None,
         listener: Arc::new(listener),
         accept: AcceptLimits::for_connections(config.connections()),
         limits: Limits::DEFAULT,

@@ -1,13 +1,15 @@
-//! What sessions report, settled to its end: the steward decides, then the directory follows.
+//! What sessions report, settled to its end: the steward decides, then the documents follow.
 //!
 //! Owns the edit that an agent's acknowledgement of a detachment brings. Does not own who reports what
 //! ([`crate::session`]), nor any rule.
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use starling_hub_core::steward::{Answer, Refusal, Request};
 
 use crate::session::Reports;
-use crate::source::Directory;
+use crate::source::Documents;
 use crate::steward::StewardHandle;
 
 /// Takes what sessions learn to the steward, and removes the document of a cluster whose agent let go.
@@ -15,29 +17,27 @@ use crate::steward::StewardHandle;
 pub struct Settling {
     /// The way to ask the steward.
     pub steward: StewardHandle,
-    /// The directory that documents are removed from; `None` where there is none.
-    pub directory: Option<Directory>,
+    /// The documents that the hub edits; `None` where there are none.
+    pub documents: Option<Arc<dyn Documents>>,
 }
 
 #[async_trait]
 impl Reports for Settling {
     async fn report(&self, actor: &str, request: Request) -> Result<(), Refusal> {
         let answer = self.steward.submit(actor, request).await?;
-        follow(self.directory.as_ref(), answer).await;
+        follow(self.documents.as_deref(), answer).await;
         Ok(())
     }
 }
 
-/// Edits the directory as an answer says; where that fails, the fleet's problems show what is left to do.
-async fn follow(directory: Option<&Directory>, answer: Answer) {
-    let (Answer::Detached { remove: Some((file, key)), .. }, Some(directory)) = (answer, directory.cloned()) else {
+/// Edits the documents as an answer says; where that fails, the fleet's problems show what is left to do.
+async fn follow(documents: Option<&dyn Documents>, answer: Answer) {
+    let (Answer::Detached { remove: Some((file, key)), .. }, Some(documents)) = (answer, documents) else {
         return;
     };
-    let removed = key.clone();
-    match tokio::task::spawn_blocking(move || directory.remove(&removed)).await {
-        Ok(Ok(())) => tracing::info!(%key, file, "removed the document of a detached cluster"),
-        Ok(Err(error)) => tracing::warn!(%key, file, %error, "cannot remove the document of a detached cluster"),
-        Err(error) => tracing::error!(%key, file, %error, "the removal of a detached cluster's document broke off"),
+    match documents.remove(&key).await {
+        Ok(()) => tracing::info!(%key, file, "removed the document of a detached cluster"),
+        Err(error) => tracing::warn!(%key, file, %error, "cannot remove the document of a detached cluster"),
     }
 }
 
@@ -47,6 +47,7 @@ mod tests {
     use starling_hub_core::steward::DetachStage;
 
     use super::*;
+    use crate::source::Directory;
 
     #[tokio::test]
     async fn the_document_of_a_detached_cluster_goes() {

@@ -184,7 +184,7 @@ async fn a_reload_leaves_open_connections_alone() {
     let mut server = port.accepted().await;
     fleet.clock.pass(80 * 24 * HOUR);
     let ports: (&dyn crate::ports::Clock, &dyn crate::ports::Entropy) = (&*fleet.clock, &crate::ports::OsEntropy);
-    assert!(fleet.keyring.renew_server(ports).unwrap());
+    assert!(fleet.keyring.renew_server(ports).await.unwrap());
     fleet.tls.reload(&fleet.keyring).unwrap();
     client.write_all(b"still here").await.unwrap();
     let mut buffer = [0; 10];

@@ -164,29 +164,30 @@ impl Admin {
 
     /// Writes documents; returns the edit to make where the directory cannot be written.
     async fn put(&self, resources: &[Resource]) -> Result<String, Status> {
-        let Some(directory) = self.parts.directory.clone() else { return Ok(String::new()) };
-        let documents = resources.to_vec();
-        match blocking(move || directory.put(&documents)).await? {
+        let Some(documents) = &self.parts.documents else { return Ok(String::new()) };
+        match documents.put(resources).await {
             Ok(()) => Ok(String::new()),
             Err(EditError::NotWritable { path, error }) => {
                 tracing::warn!(path = %path.display(), %error, "cannot write the directory");
                 let texts: Vec<String> = resources.iter().map(crate::source::to_yaml).collect();
                 Ok(format!("# write to {}\n{}", path.display(), texts.join("---\n")))
             }
-            Err(error @ EditError::Refused { .. }) => Err(status(ErrorCode::Conflict, error.to_string())),
+            Err(error @ (EditError::Refused { .. } | EditError::Api { .. })) => {
+                Err(status(ErrorCode::Conflict, error.to_string()))
+            }
+            Err(EditError::BrokeOff) => Err(internal()),
         }
     }
 
-    /// Removes a document; returns the edit to make where the directory cannot be written.
+    /// Removes a document; returns the edit to make where the documents cannot be edited.
     pub(super) async fn remove(&self, document: Option<(String, InputKey)>) -> Result<String, Status> {
-        let (Some((file, key)), Some(directory)) = (document, self.parts.directory.clone()) else {
+        let (Some((file, key)), Some(documents)) = (document, &self.parts.documents) else {
             return Ok(String::new());
         };
-        let removed = key.clone();
-        match blocking(move || directory.remove(&removed)).await? {
+        match documents.remove(&key).await {
             Ok(()) => Ok(String::new()),
             Err(error) => {
-                tracing::warn!(%file, %error, "cannot edit the directory");
+                tracing::warn!(%key, %file, %error, "cannot remove a document");
                 Ok(format!("remove {} {} from {file}", key.kind.as_str(), key.qualified()))
             }
         }
@@ -228,8 +229,4 @@ fn applied(checked: Checked) -> v1::AppliedResource {
         name: checked.key.name,
         outcome: outcome.into(),
     }
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Status> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| internal())
 }

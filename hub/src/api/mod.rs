@@ -31,7 +31,7 @@ use tonic::{Request, Response, Status};
 use crate::keyring::Keyring;
 use crate::ports::{Clock, Entropy};
 use crate::shard::Shard;
-use crate::source::Directory;
+use crate::source::{Documents, SourceKind};
 use crate::steward::{Hold, StewardHandle};
 use crate::sync::Sync;
 
@@ -48,8 +48,10 @@ pub struct AdminParts {
     pub steward: StewardHandle,
     /// Hands the directory to the steward.
     pub sync: Sync,
-    /// The directory that documents are written to; `None` where there is none.
-    pub directory: Option<Directory>,
+    /// Where resources come from.
+    pub source: SourceKind,
+    /// The documents that the hub edits; `None` where there are none.
+    pub documents: Option<Arc<dyn Documents>>,
     /// What the last scan of the directory could not take.
     pub problems: Problems,
     /// Whether the fleet holds.

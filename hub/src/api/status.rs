@@ -24,7 +24,7 @@ impl Admin {
             objects: overview.health.total(),
             problems: self.parts.problems.list(&fleet).len() as u64,
             proposals: fleet.proposals().count() as u64,
-            source: "directory".to_owned(),
+            source: self.parts.source.as_str().to_owned(),
         }
     }
 

@@ -1,7 +1,9 @@
 //! The fleet's certificate authority: issues the certificates of clusters and of the hub itself.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
 
 use rcgen::{
@@ -33,6 +35,13 @@ pub struct Authority {
     pem: String,
     certificate: CertificateDer<'static>,
     issuer: Issuer<'static, KeyPair>,
+}
+
+/// An authority that somebody else keeps, such as cert-manager, in a directory with `tls.crt` and `tls.key`.
+pub struct GivenAuthority {
+    certificate: String,
+    key: String,
+    place: String,
 }
 
 /// A certificate that the authority issued.
@@ -159,6 +168,60 @@ impl Authority {
         let facts = CertificateFacts::read(certificate.der());
         let facts = facts.map_err(|error| AuthorityError::Unusable(error.to_string()))?;
         Ok(Issued { pem: certificate.pem(), not_after: facts.not_after })
+    }
+}
+
+impl GivenAuthority {
+    /// Reads it; blocks for the disk.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub fn read(directory: &Path) -> Result<Self, AuthorityError> {
+        let text = |name: &str| {
+            let path = directory.join(name);
+            let unusable = |error| AuthorityError::Unusable(format!("{}: {error}", path.display()));
+            fs::read_to_string(&path).map_err(unusable)
+        };
+        Ok(Self { certificate: text("tls.crt")?, key: text("tls.key")?, place: directory.display().to_string() })
+    }
+
+    /// Returns the certificate, and what follows it in the file, as PEM.
+    pub(super) fn certificate_pem(&self) -> &str {
+        &self.certificate
+    }
+
+    /// Makes an authority of it, which must have the key that the fleet has pinned; what agents have is the pinned certificate.
+    pub(super) fn load(&self, pinned: &str) -> Result<Authority, AuthorityError> {
+        let unusable = |problem: String| AuthorityError::Unusable(format!("{}: {problem}", self.place));
+        let der = CertificateDer::from_pem_slice(self.certificate.as_bytes())
+            .map_err(|error| unusable(format!("tls.crt is not a certificate: {error}")))?;
+        let key = KeyPair::from_pem(&self.key).map_err(|error| unusable(format!("tls.key: {error}")))?;
+        let (_, parsed) =
+            X509Certificate::from_der(&der).map_err(|_| unusable("tls.crt is not a certificate".to_owned()))?;
+        if parsed.public_key().raw != key.subject_public_key_info() {
+            return Err(unusable("tls.key is not the key of tls.crt".to_owned()));
+        }
+        let may_sign = match parsed.key_usage() {
+            Ok(usage) => usage.is_none_or(|usage| usage.value.key_cert_sign()),
+            Err(_) => false,
+        };
+        if !parsed.is_ca() || !may_sign {
+            let next = "a cert-manager Certificate needs `isCA: true`";
+            return Err(unusable(format!("tls.crt is not the certificate of an authority: {next}")));
+        }
+        let pinned_der = CertificateDer::from_pem_slice(pinned.as_bytes())
+            .map_err(|error| AuthorityError::Unusable(format!("ca.crt is not a certificate: {error}")))?;
+        let (_, pinned_parsed) = X509Certificate::from_der(&pinned_der)
+            .map_err(|_| AuthorityError::Unusable("ca.crt is not a certificate".to_owned()))?;
+        if pinned_parsed.public_key().raw != parsed.public_key().raw
+            || pinned_parsed.subject().as_raw() != parsed.subject().as_raw()
+        {
+            let next = "agents have pinned that one: restore it, and let the issuer keep the key when it renews \
+                        (cert-manager: `privateKey.rotationPolicy: Never`)";
+            return Err(unusable(format!("the authority is another than the one that this fleet began with; {next}")));
+        }
+        let issuer = Issuer::from_ca_cert_der(&der, key)?;
+        Ok(Authority { pem: pinned.to_owned(), certificate: pinned_der, issuer })
     }
 }
 

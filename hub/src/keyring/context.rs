@@ -34,3 +34,11 @@ pub fn write_admin_context(file: &Path, fleet: &str, server: &str, ca_pem: &str,
     let yaml = serde_saphyr::to_string(&contexts).map_err(io::Error::other)?;
     files::replace(file, yaml.as_bytes())
 }
+
+/// Writes a file that only its owner can read, whole and durably or not at all; blocks for the disk.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn write_private(file: &Path, content: &[u8]) -> io::Result<()> {
+    files::replace(file, content)
+}

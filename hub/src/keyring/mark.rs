@@ -1,19 +1,20 @@
 //! The high-water mark of positions, `mark.json`: outside the store, so that a lost or restored store is noticed.
 
 use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use serde::{Deserialize, Serialize};
 use starling_hub_core::hold::Mark;
 use starling_model::{Era, Position};
 
-use super::files;
+use super::storage::{Entries, KeyStorage};
 
-/// Keeps the mark, in a file or (for simulation) in memory alone.
-#[derive(Debug)]
-pub struct MarkFile {
-    path: Option<PathBuf>,
+/// The entry that holds the mark.
+const ENTRY: &str = "mark.json";
+
+/// Keeps the mark, beside the fleet's secrets or (for simulation) in memory alone.
+pub struct HighWaterMark {
+    storage: Option<Arc<dyn KeyStorage>>,
     mark: Mutex<Option<Mark>>,
 }
 
@@ -24,84 +25,94 @@ struct Content {
     reserved: Position,
 }
 
-impl MarkFile {
-    /// Reads the mark.
+impl HighWaterMark {
+    /// Reads the mark among what was read of a storage, which later reservations are written to.
     ///
     /// # Errors
-    /// The file cannot be read, or is not a mark.
-    pub fn open(path: &Path) -> io::Result<Self> {
-        let mark = match files::read(path)? {
+    /// The entry is not a mark.
+    pub fn read(storage: Arc<dyn KeyStorage>, entries: &Entries) -> io::Result<Self> {
+        let mark = match entries.get(ENTRY) {
             None => None,
             Some(json) => {
-                let content: Content = serde_json::from_slice(&json)?;
+                let content: Content = serde_json::from_slice(json)?;
                 Some(Mark { era: content.era, reserved: content.reserved })
             }
         };
-        Ok(Self { path: Some(path.to_owned()), mark: Mutex::new(mark) })
+        Ok(Self { storage: Some(storage), mark: Mutex::new(mark) })
     }
 
     /// Keeps a mark in memory.
     #[must_use]
     pub fn in_memory(mark: Option<Mark>) -> Self {
-        Self { path: None, mark: Mutex::new(mark) }
+        Self { storage: None, mark: Mutex::new(mark) }
     }
 
-    /// Returns the mark; `None` for a new fleet, or when the file was lost.
+    /// Returns the mark; `None` for a new fleet, or when it was lost.
     #[must_use]
     pub fn mark(&self) -> Option<Mark> {
-        *self.mark.lock().expect("no holder of the mark panics")
+        *self.present()
     }
 
-    /// Writes the mark so that it survives a power cut before this returns; blocks for the disk.
+    /// Writes the mark so that it survives a power cut before this returns. The steward alone calls this, one at a time.
     ///
     /// # Errors
     /// It could not be written; then the old mark holds.
-    pub fn reserve(&self, mark: Mark) -> io::Result<()> {
-        let mut present = self.mark.lock().expect("no holder of the mark panics");
-        if let Some(path) = &self.path {
+    pub async fn reserve(&self, mark: Mark) -> io::Result<()> {
+        if let Some(storage) = &self.storage {
             let content = Content { era: mark.era, reserved: mark.reserved };
-            files::replace(path, &serde_json::to_vec(&content)?)?;
+            storage.replace(ENTRY, serde_json::to_vec(&content)?).await?;
         }
-        *present = Some(mark);
+        *self.present() = Some(mark);
         Ok(())
+    }
+
+    fn present(&self) -> MutexGuard<'_, Option<Mark>> {
+        self.mark.lock().expect("no holder of the mark panics")
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
+    use std::path::Path;
 
     use starling_model::Uid;
 
+    use super::super::storage::KeyDirectory;
     use super::*;
 
-    #[test]
-    fn a_mark_survives_and_is_private() {
+    async fn open(directory: &Path) -> io::Result<HighWaterMark> {
+        let storage = KeyDirectory::new(directory);
+        let entries = storage.read().await?;
+        HighWaterMark::read(Arc::new(storage), &entries)
+    }
+
+    #[tokio::test]
+    async fn a_mark_survives_and_is_private() {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("mark.json");
-        let file = MarkFile::open(&path).unwrap();
+        let file = open(directory.path()).await.unwrap();
         assert_eq!(file.mark(), None);
         let mark = Mark { era: Era { number: 2, id: Uid([4; 16]) }, reserved: Position(2048) };
-        file.reserve(mark).unwrap();
+        file.reserve(mark).await.unwrap();
         assert_eq!(file.mark(), Some(mark));
-        assert_eq!(MarkFile::open(&path).unwrap().mark(), Some(mark));
+        assert_eq!(open(directory.path()).await.unwrap().mark(), Some(mark));
+        let path = directory.path().join(ENTRY);
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
-    #[test]
-    fn a_mark_that_cannot_be_written_does_not_count() {
+    #[tokio::test]
+    async fn a_mark_that_cannot_be_written_does_not_count() {
         let directory = tempfile::tempdir().unwrap();
-        let file = MarkFile::open(&directory.path().join("missing/mark.json")).unwrap();
+        let file = open(&directory.path().join("missing")).await.unwrap();
         let mark = Mark { era: Era { number: 1, id: Uid([4; 16]) }, reserved: Position(1024) };
-        assert!(file.reserve(mark).is_err());
+        assert!(file.reserve(mark).await.is_err());
         assert_eq!(file.mark(), None);
     }
 
-    #[test]
-    fn a_damaged_mark_is_an_error() {
+    #[tokio::test]
+    async fn a_damaged_mark_is_an_error() {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("mark.json");
-        std::fs::write(&path, "{}").unwrap();
-        assert!(MarkFile::open(&path).is_err());
+        std::fs::write(directory.path().join(ENTRY), "{}").unwrap();
+        assert!(open(directory.path()).await.is_err());
     }
 }

@@ -1,12 +1,14 @@
-//! The hub's secrets, outside the store: `<state>/keys/`.
+//! The hub's secrets, outside the store: files in `<state>/keys/`, or entries of a Secret.
 //!
-//! | file | what it is | when it is lost |
+//! | entry | what it is | when it is lost |
 //! |---|---|---|
 //! | `ca.crt`, `ca.key` | the fleet's certificate authority | no agent trusts the hub any more |
 //! | `fleet.key` | the key of fences | no agent's fence can be told from an invented one |
 //! | `admin.token` | the administrator's token | nobody can call the admin API |
 //! | `server.crt`, `server.key` | the hub's own certificate | it is issued again |
-//! | `mark.json` | the high-water mark of positions ([`MarkFile`]) | the fleet holds until `starling store recover` |
+//! | `mark.json` | the high-water mark of positions ([`HighWaterMark`]) | the fleet holds until `starling store recover` |
+//!
+//! Where the authority comes from somewhere else ([`GivenAuthority`]), `ca.key` is not kept here, and `ca.crt` is what was pinned.
 //!
 //! Owns making, reading and renewing them, and issuing certificates. Does not own TLS, nor who may have a certificate.
 
@@ -16,24 +18,26 @@ mod context;
 mod files;
 mod mark;
 mod server;
+mod storage;
 
-use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rcgen::KeyPair;
-use starling_model::{ClusterId, FleetKey};
+use starling_model::{ClusterId, FleetKey, Millis};
 
-pub use self::authority::{Authority, AuthorityError, CLUSTER_LIFETIME, Issued, SERVER_LIFETIME, ServerNames};
+pub use self::authority::{
+    Authority, AuthorityError, CLUSTER_LIFETIME, GivenAuthority, Issued, SERVER_LIFETIME, ServerNames,
+};
 pub use self::certificate::{
     CertificateError, CertificateFacts, RequestError, SigningRequest, is_signed_by, key_fingerprint,
 };
-pub use self::context::write_admin_context;
-pub use self::mark::MarkFile;
+pub use self::context::{write_admin_context, write_private};
+pub use self::mark::HighWaterMark;
+pub use self::storage::{Entries, KeyDirectory, KeyStorage};
 use crate::ports::{Clock, Entropy, EntropyExt};
 
 /// What has to be there together; in the order of the table above.
@@ -76,49 +80,61 @@ pub struct Keyring {
     admin_token: String,
     names: ServerNames,
     server: Mutex<ServerIdentity>,
-    mark: MarkFile,
-    directory: Option<PathBuf>,
+    mark: HighWaterMark,
+    storage: Option<Arc<dyn KeyStorage>>,
     created: bool,
 }
 
-/// A keys directory that cannot be used.
+/// Who the hub is, and where its authority comes from.
+pub struct KeyringOptions {
+    /// The fleet's name.
+    pub fleet: String,
+    /// The names under which the hub can be dialled.
+    pub names: ServerNames,
+    /// The authority, where it is not the hub's own.
+    pub authority: Option<GivenAuthority>,
+    /// Whether the store beside it holds an era. A file alone says nothing: a first start that was cut short leaves an empty one.
+    pub has_store: bool,
+}
+
+/// A place of secrets that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyringError {
     /// Some of what belongs together is missing.
     #[error(
-        "{}: {missing} is missing, and others of the fleet's secrets are there. It is {meaning}. Restore it from a backup; \
-         to begin a new fleet instead, move the whole state directory away and adopt every cluster again",
-        .directory.display()
+        "{place}: {missing} is missing, and others of the fleet's secrets are there. It is {meaning}. Restore it from a backup; \
+         to begin a new fleet instead, move the secrets and the state directory away and adopt every cluster again"
     )]
     PartlyLost {
-        /// The directory.
-        directory: PathBuf,
-        /// The first missing file.
+        /// The directory or Secret.
+        place: String,
+        /// The first missing entry.
         missing: &'static str,
-        /// What that file is.
+        /// What that entry is.
         meaning: &'static str,
     },
     /// All of it is missing, and the fleet's store is there.
     #[error(
-        "{}: the fleet's secrets are missing, and its store is there. Without them no agent trusts this hub, and no fence \
-         can be verified. Restore the directory from a backup; to begin a new fleet instead, move the whole state directory \
-         away and adopt every cluster again",
-        .0.display()
+        "{0}: the fleet's secrets are missing, and its store is there. Without them no agent trusts this hub, and no fence \
+         can be verified. Restore them from a backup; to begin a new fleet instead, move the state directory away and adopt \
+         every cluster again"
     )]
-    Lost(PathBuf),
-    /// A file cannot be read or written.
-    #[error("{}: {error}", .path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
+    Lost(String),
+    /// The place cannot be read or written.
+    #[error("{place}: {error}")]
+    Storage {
+        /// The directory or Secret.
+        place: String,
         /// Why.
         error: io::Error,
     },
-    /// A file is not what it should be.
-    #[error("{}: {problem}", .path.display())]
+    /// An entry is not what it should be.
+    #[error("{place}: {entry}: {problem}")]
     Damaged {
-        /// The file.
-        path: PathBuf,
+        /// The directory or Secret.
+        place: String,
+        /// The entry.
+        entry: &'static str,
         /// What is wrong.
         problem: String,
     },
@@ -140,40 +156,45 @@ impl KeyMaterial {
 }
 
 impl Keyring {
-    /// Reads the secrets under a directory, making all of them where there is none and no store either; blocks for the disk.
-    ///
-    /// `has_store` is whether the store beside it holds an era. A file alone says nothing: a first start that was cut short
-    /// leaves an empty one.
+    /// Reads the secrets of a storage, making all of them where there is none and no store either.
     ///
     /// # Errors
     /// [`KeyringError::PartlyLost`] if only some are there, [`KeyringError::Lost`], or whatever is wrong with one.
-    pub fn open(
-        directory: &Path,
-        fleet: &str,
-        names: ServerNames,
-        has_store: bool,
-        (clock, entropy): (&dyn Clock, &dyn Entropy),
+    pub async fn open(
+        storage: Arc<dyn KeyStorage>,
+        options: KeyringOptions,
+        ports: (&dyn Clock, &dyn Entropy),
     ) -> Result<Self, KeyringError> {
-        let created = make_if_absent(directory, fleet, has_store, (clock, entropy))?;
-        files::make_private_directory(directory).map_err(at(directory))?;
-        let text = |name: &str| read_text(&directory.join(name));
-        let fleet_key_path = directory.join("fleet.key");
+        let place = storage.place();
+        let (entries, created) = read_or_make(storage.as_ref(), &options, ports).await?;
+        let text = |entry: &'static str| text(&place, &entries, entry);
+        let damaged = |entry, problem| KeyringError::Damaged { place: place.clone(), entry, problem };
         let mut fleet_key = [0; 32];
-        hex::decode_to_slice(text("fleet.key")?.trim(), &mut fleet_key).map_err(|error| KeyringError::Damaged {
-            path: fleet_key_path,
-            problem: format!("not 64 hexadecimal digits: {error}"),
-        })?;
-        let server =
-            match (optional_text(&directory.join("server.crt"))?, optional_text(&directory.join("server.key"))?) {
-                (Some(certificate), Some(key)) => Some((certificate, key)),
-                _ => None,
-            };
+        hex::decode_to_slice(text("fleet.key")?.trim(), &mut fleet_key)
+            .map_err(|error| damaged("fleet.key", format!("not 64 hexadecimal digits: {error}")))?;
+        let server = match (text("server.crt"), text("server.key")) {
+            (Ok(certificate), Ok(key)) => Some((certificate, key)),
+            _ => None,
+        };
         let admin_token = text("admin.token")?.trim().to_owned();
-        let material = KeyMaterial { ca_crt: text("ca.crt")?, ca_key: text("ca.key")?, fleet_key, admin_token, server };
-        let mark_path = directory.join("mark.json");
-        let mark = MarkFile::open(&mark_path).map_err(at(&mark_path))?;
-        let mut keyring = Self::assemble(fleet, names, material, mark, Some(directory), (clock, entropy))?;
-        keyring.created = created;
+        let mark = HighWaterMark::read(Arc::clone(&storage), &entries)
+            .map_err(|error| damaged("mark.json", error.to_string()))?;
+        let authority = match &options.authority {
+            Some(given) => given.load(&text("ca.crt")?)?,
+            None => Authority::load(&options.fleet, &text("ca.crt")?, &text("ca.key")?)?,
+        };
+        let keyring = Self {
+            fleet: options.fleet,
+            authority,
+            fleet_key: FleetKey::new(fleet_key),
+            admin_token,
+            names: options.names,
+            server: Mutex::new(ServerIdentity::of(server)),
+            mark,
+            storage: Some(storage),
+            created,
+        };
+        keyring.renew_server(ports).await?;
         Ok(keyring)
     }
 
@@ -185,38 +206,25 @@ impl Keyring {
         fleet: &str,
         names: ServerNames,
         material: KeyMaterial,
-        mark: MarkFile,
-        ports: (&dyn Clock, &dyn Entropy),
-    ) -> Result<Self, KeyringError> {
-        Self::assemble(fleet, names, material, mark, None, ports)
-    }
-
-    fn assemble(
-        fleet: &str,
-        names: ServerNames,
-        material: KeyMaterial,
-        mark: MarkFile,
-        directory: Option<&Path>,
+        mark: HighWaterMark,
         ports: (&dyn Clock, &dyn Entropy),
     ) -> Result<Self, KeyringError> {
         let authority = Authority::load(fleet, &material.ca_crt, &material.ca_key)?;
-        let given = material.server.map(|(certificate_pem, key_pem)| ServerIdentity { certificate_pem, key_pem });
-        let is_fresh = given.is_some();
-        let empty = || ServerIdentity { certificate_pem: String::new(), key_pem: String::new() };
         let keyring = Self {
             fleet: fleet.to_owned(),
             authority,
             fleet_key: FleetKey::new(material.fleet_key),
             admin_token: material.admin_token,
             names,
-            server: Mutex::new(given.unwrap_or_else(empty)),
+            server: Mutex::new(ServerIdentity::of(material.server)),
             mark,
-            directory: directory.map(Path::to_owned),
+            storage: None,
             created: false,
         };
-        // In memory a given certificate is used as it is; in a directory it has to fit the names and the time.
-        if !is_fresh || directory.is_some() {
-            keyring.renew_server(ports)?;
+        // A given certificate is used as it is.
+        if keyring.server().certificate_pem.is_empty() {
+            let (renewed, _) = keyring.issue_server(ports)?;
+            *keyring.present_server() = renewed;
         }
         Ok(keyring)
     }
@@ -253,14 +261,14 @@ impl Keyring {
 
     /// Returns the high-water mark.
     #[must_use]
-    pub fn mark(&self) -> &MarkFile {
+    pub fn mark(&self) -> &HighWaterMark {
         &self.mark
     }
 
     /// Returns the hub's own certificate as it is now.
     #[must_use]
     pub fn server(&self) -> ServerIdentity {
-        self.server.lock().expect("no holder of the certificate panics").clone()
+        self.present_server().clone()
     }
 
     /// Issues a cluster's certificate.
@@ -277,79 +285,86 @@ impl Keyring {
         self.authority.issue_cluster(&self.fleet, cluster, request, lifetime, ports)
     }
 
-    /// Issues the hub's certificate again if it is due, and tells whether it did; blocks for the disk.
+    /// Issues the hub's certificate again if it is due, and tells whether it did.
     ///
     /// # Errors
     /// It could not be issued or written; the present one stays.
-    pub fn renew_server(&self, (clock, entropy): (&dyn Clock, &dyn Entropy)) -> Result<bool, KeyringError> {
-        let mut server = self.server.lock().expect("no holder of the certificate panics");
-        let Some(reason) = server::why_renew(&server, &self.authority, &self.names, clock.now()) else {
-            return Ok(false);
-        };
-        let key = KeyPair::generate().map_err(AuthorityError::from)?;
-        let issued = self.authority.issue_server(&self.fleet, &self.names, &key, (clock, entropy))?;
-        let renewed = ServerIdentity { certificate_pem: issued.pem, key_pem: key.serialize_pem() };
-        if let Some(directory) = &self.directory {
+    pub async fn renew_server(&self, ports: (&dyn Clock, &dyn Entropy)) -> Result<bool, KeyringError> {
+        let due = server::why_renew(&self.server(), &self.authority, &self.names, ports.0.now());
+        let Some(reason) = due else { return Ok(false) };
+        let (renewed, not_after) = self.issue_server(ports)?;
+        if let Some(storage) = self.storage.as_ref().filter(|storage| storage.keeps_server_certificate()) {
             // The key first: a pair that does not fit, after a crash in between, is renewed at the next start.
             for (name, content) in [("server.key", &renewed.key_pem), ("server.crt", &renewed.certificate_pem)] {
-                let path = directory.join(name);
-                files::replace(&path, content.as_bytes()).map_err(at(&path))?;
+                storage.replace(name, content.clone().into_bytes()).await.map_err(at(storage.as_ref()))?;
             }
         }
-        tracing::info!(reason, not_after = issued.not_after.0, "issued the hub's own certificate");
-        *server = renewed;
+        tracing::info!(reason, not_after = not_after.0, "issued the hub's own certificate");
+        *self.present_server() = renewed;
         Ok(true)
     }
+
+    fn issue_server(&self, ports: (&dyn Clock, &dyn Entropy)) -> Result<(ServerIdentity, Millis), KeyringError> {
+        let key = KeyPair::generate().map_err(AuthorityError::from)?;
+        let issued = self.authority.issue_server(&self.fleet, &self.names, &key, ports)?;
+        let renewed = ServerIdentity { certificate_pem: issued.pem, key_pem: key.serialize_pem() };
+        Ok((renewed, issued.not_after))
+    }
+
+    fn present_server(&self) -> MutexGuard<'_, ServerIdentity> {
+        self.server.lock().expect("no holder of the certificate panics")
+    }
 }
 
-/// Makes the secrets in a directory beside, and renames it, so that a crash leaves all or nothing.
-fn make_if_absent(
-    directory: &Path,
-    fleet: &str,
-    has_store: bool,
+impl ServerIdentity {
+    fn of(pair: Option<(String, String)>) -> Self {
+        let (certificate_pem, key_pem) = pair.unwrap_or_default();
+        Self { certificate_pem, key_pem }
+    }
+}
+
+/// Reads the secrets, or makes all of them where there is none; tells whether it did.
+async fn read_or_make(
+    storage: &dyn KeyStorage,
+    options: &KeyringOptions,
     (clock, entropy): (&dyn Clock, &dyn Entropy),
-) -> Result<bool, KeyringError> {
-    let missing: Vec<_> = ESSENTIAL.into_iter().filter(|(name, _)| !directory.join(name).exists()).collect();
-    let Some((missing_file, meaning)) = missing.first() else { return Ok(false) };
-    let others = ["server.crt", "server.key", "mark.json"];
-    if missing.len() < ESSENTIAL.len() || others.iter().any(|name| directory.join(name).exists()) {
-        let directory = directory.to_owned();
-        return Err(KeyringError::PartlyLost { directory, missing: missing_file, meaning });
+) -> Result<(Entries, bool), KeyringError> {
+    let place = storage.place();
+    let entries = storage.read().await.map_err(at(storage))?;
+    let essential = || ESSENTIAL.into_iter().filter(|(name, _)| options.authority.is_none() || *name != "ca.key");
+    let missing = essential().find(|(name, _)| !entries.contains_key(*name));
+    let Some((missing, meaning)) = missing else { return Ok((entries, false)) };
+    let known = ESSENTIAL.map(|(name, _)| name).into_iter().chain(["server.crt", "server.key", "mark.json"]);
+    if known.into_iter().any(|name| entries.contains_key(name)) {
+        return Err(KeyringError::PartlyLost { place, missing, meaning });
     }
-    if has_store {
-        return Err(KeyringError::Lost(directory.to_owned()));
+    if options.has_store {
+        return Err(KeyringError::Lost(place));
     }
-    let beside = directory.with_extension("new");
-    if beside.exists() {
-        fs::remove_dir_all(&beside).map_err(at(&beside))?;
+    let material = KeyMaterial::generate(&options.fleet, clock, entropy)?;
+    let mut made = Entries::from([
+        ("fleet.key".to_owned(), hex::encode(material.fleet_key).into_bytes()),
+        ("admin.token".to_owned(), material.admin_token.into_bytes()),
+    ]);
+    match &options.authority {
+        Some(given) => drop(made.insert("ca.crt".to_owned(), given.certificate_pem().as_bytes().to_vec())),
+        None => {
+            made.insert("ca.crt".to_owned(), material.ca_crt.into_bytes());
+            made.insert("ca.key".to_owned(), material.ca_key.into_bytes());
+        }
     }
-    files::make_private_directory(&beside).map_err(at(&beside))?;
-    let material = KeyMaterial::generate(fleet, clock, entropy)?;
-    let fleet_key = hex::encode(material.fleet_key);
-    let contents = [&material.ca_crt, &material.ca_key, &fleet_key, &material.admin_token];
-    for ((name, _), content) in ESSENTIAL.iter().zip(contents) {
-        let path = beside.join(name);
-        files::replace(&path, content.as_bytes()).map_err(at(&path))?;
-    }
-    // A rename replaces an empty directory, and refuses any other.
-    fs::rename(&beside, directory).map_err(at(directory))?;
-    if let Some(parent) = directory.parent() {
-        files::sync_directory(parent).map_err(at(parent))?;
-    }
-    Ok(true)
+    storage.create(made.clone()).await.map_err(at(storage))?;
+    Ok((made, true))
 }
 
-fn read_text(path: &Path) -> Result<String, KeyringError> {
-    fs::read_to_string(path).map_err(at(path))
+fn text(place: &str, entries: &Entries, entry: &'static str) -> Result<String, KeyringError> {
+    let damaged = |problem: String| KeyringError::Damaged { place: place.to_owned(), entry, problem };
+    let bytes = entries.get(entry).ok_or_else(|| damaged("it is missing".to_owned()))?;
+    String::from_utf8(bytes.clone()).map_err(|error| damaged(error.to_string()))
 }
 
-fn optional_text(path: &Path) -> Result<Option<String>, KeyringError> {
-    let Some(bytes) = files::read(path).map_err(at(path))? else { return Ok(None) };
-    Ok(String::from_utf8(bytes).ok())
-}
-
-fn at(path: &Path) -> impl Fn(io::Error) -> KeyringError + '_ {
-    move |error| KeyringError::File { path: path.to_owned(), error }
+fn at(storage: &dyn KeyStorage) -> impl Fn(io::Error) -> KeyringError + '_ {
+    move |error| KeyringError::Storage { place: storage.place(), error }
 }
 
 #[cfg(test)]

@@ -68,11 +68,11 @@ impl Directory {
         scan
     }
 
-    /// Writes documents: each takes the place of its own older text, or gets a file of its own.
+    /// Writes documents: each takes the place of its own older text, or gets a file of its own; blocks for the disk.
     ///
     /// # Errors
     /// The first edit that could not be made; those before it are made.
-    pub fn put(&self, resources: &[Resource]) -> Result<(), EditError> {
+    pub(super) fn put_blocking(&self, resources: &[Resource]) -> Result<(), EditError> {
         let places = self.places();
         for resource in resources {
             let (key, text) = (resource.key(), edit::to_yaml(resource));
@@ -102,11 +102,12 @@ impl Directory {
         }
     }
 
-    /// Removes a document; a file that then holds none is removed too. A document that is not there is no error.
+    /// Removes a document; a file that then holds none is removed too. A document that is not there is no error. Blocks for
+    /// the disk.
     ///
     /// # Errors
     /// The edit could not be made.
-    pub fn remove(&self, key: &InputKey) -> Result<(), EditError> {
+    pub(super) fn remove_blocking(&self, key: &InputKey) -> Result<(), EditError> {
         let Some(file) = self.places().remove(key) else { return Ok(()) };
         self.rewrite(&file, |old| edit::remove(old, key))
     }
@@ -296,12 +297,12 @@ mod tests {
         let text = format!("{}---\n{}---\n{}", workspace("a"), workspace("b"), workspace("c"));
         fs::write(folder.path().join("all.yaml"), text).expect("write");
         settle(folder.path());
-        directory.remove(&InputKey::new(Kind::Workspace, "", "b")).expect("remove");
+        directory.remove_blocking(&InputKey::new(Kind::Workspace, "", "b")).expect("remove");
         assert_eq!(names(&directory), ["a", "c"]);
         let text = fs::read_to_string(folder.path().join("all.yaml")).expect("read");
         assert!(text.contains("# about a") && text.contains("# about c") && !text.contains("name: b"));
-        directory.remove(&InputKey::new(Kind::Workspace, "", "a")).expect("remove");
-        directory.remove(&InputKey::new(Kind::Workspace, "", "c")).expect("remove");
+        directory.remove_blocking(&InputKey::new(Kind::Workspace, "", "a")).expect("remove");
+        directory.remove_blocking(&InputKey::new(Kind::Workspace, "", "c")).expect("remove");
         assert!(!folder.path().join("all.yaml").exists());
     }
 
@@ -317,7 +318,7 @@ mod tests {
         }
         let chunk_text = workspace("new");
         let fresh = yaml::resource(&yaml::chunks(&chunk_text)[0]).expect("a workspace");
-        directory.put(&[resources[1].clone(), fresh]).expect("put");
+        directory.put_blocking(&[resources[1].clone(), fresh]).expect("put");
         assert_eq!(names(&directory), ["a", "b", "new"]);
         let text = fs::read_to_string(folder.path().join("all.yaml")).expect("read");
         assert!(text.contains("# about a") && text.contains("namespace: elsewhere"));
@@ -341,7 +342,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("make a directory");
         let directory = Directory::new(folder.path());
         let text = workspace("new");
-        directory.put(&[yaml::resource(&yaml::chunks(&text)[0]).expect("a workspace")]).expect("put");
+        directory.put_blocking(&[yaml::resource(&yaml::chunks(&text)[0]).expect("a workspace")]).expect("put");
         assert_eq!(names(&directory), ["new"]);
         assert!(!directory.scan().unsettled);
     }
@@ -354,7 +355,7 @@ mod tests {
         fs::write(folder.path().join("workspace/new.yaml"), "kind: [\n").expect("write");
         let text = workspace("new");
         let fresh = yaml::resource(&yaml::chunks(&text)[0]).expect("a workspace");
-        assert!(matches!(directory.put(&[fresh]), Err(EditError::Refused { .. })));
+        assert!(matches!(directory.put_blocking(&[fresh]), Err(EditError::Refused { .. })));
         assert_eq!(fs::read_to_string(folder.path().join("workspace/new.yaml")).expect("read"), "kind: [\n");
     }
 }

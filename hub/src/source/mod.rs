@@ -4,6 +4,7 @@
 //! whole to the steward, which alone decides, and for which a file that is not there is no evidence of anything.
 
 pub mod directory;
+mod documents;
 mod edit;
 mod parsed;
 mod watch;
@@ -14,6 +15,7 @@ use std::path::PathBuf;
 use starling_hub_core::steward::SyncInputs;
 
 pub use directory::Directory;
+pub use documents::Documents;
 pub use edit::{own_file, to_yaml};
 pub use watch::follow;
 
@@ -41,7 +43,28 @@ pub struct Unreadable {
     pub message: String,
 }
 
-/// An edit of a directory that could not be made.
+/// Where resources come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum SourceKind {
+    /// A directory of YAML, which the hub edits.
+    #[default]
+    Directory,
+    /// Custom resources of a Kubernetes API, which people edit under their own identity.
+    Kubernetes,
+}
+
+impl SourceKind {
+    /// Returns the name used in flags and answers.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Directory => "directory",
+            Self::Kubernetes => "kubernetes",
+        }
+    }
+}
+
+/// An edit of documents that could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum EditError {
     /// The directory or the file cannot be written.
@@ -52,6 +75,17 @@ pub enum EditError {
         /// What the operating system says.
         error: std::io::Error,
     },
+    /// The Kubernetes API refuses it, or does not answer.
+    #[error("{object}: {reason}")]
+    Api {
+        /// The object.
+        object: String,
+        /// What the API says.
+        reason: String,
+    },
+    /// The edit broke off; it may have been made.
+    #[error("the edit broke off")]
+    BrokeOff,
     /// The file changed in the meantime, or holds what cannot be edited without loss.
     #[error("{file}: {reason}")]
     Refused {

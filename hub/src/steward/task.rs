@@ -159,7 +159,7 @@ impl Steward {
 
     /// Writes a decision in one transaction, under the position that it was made for.
     async fn commit(&self, fleet: &Fleet, decision: &Decision) -> Result<(), CommitError> {
-        self.reserve(decision, new_era(decision).or(fleet.era().map(|record| record.era)))?;
+        self.reserve(decision, new_era(decision).or(fleet.era().map(|record| record.era))).await?;
         let mut writes = keys::writes(&decision.changes)?;
         writes.push(Write::put(keys::POSITION, keys::encode_position(decision.position)));
         writes.push(Write::put(keys::STEWARD, self.parts.process.clone()));
@@ -175,13 +175,14 @@ impl Steward {
     }
 
     /// Writes the mark before a position beyond it is used.
-    fn reserve(&self, decision: &Decision, era: Option<Era>) -> io::Result<()> {
+    async fn reserve(&self, decision: &Decision, era: Option<Era>) -> io::Result<()> {
         let Some(era) = era else { return Ok(()) };
         let mark = self.parts.keyring.mark().mark();
         if mark.is_some_and(|mark| mark.era == era && decision.position <= mark.reserved) {
             return Ok(());
         }
-        self.parts.keyring.mark().reserve(Mark { era, reserved: Position(decision.position.0 + POSITION_BLOCK - 1) })
+        let reserved = Position(decision.position.0 + POSITION_BLOCK - 1);
+        self.parts.keyring.mark().reserve(Mark { era, reserved }).await
     }
 
     async fn wait_until_applied(&mut self, position: Position, otherwise: &str) -> Result<(), Refusal> {

@@ -94,7 +94,7 @@ impl TimeProvider for ClockTime {
 pub async fn renew(tls: Arc<Tls>, keyring: Arc<Keyring>, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) {
     loop {
         tokio::time::sleep(RENEWAL_INTERVAL).await;
-        let renewed = keyring.renew_server((&*clock, &*entropy)).map_err(|error| error.to_string());
+        let renewed = keyring.renew_server((&*clock, &*entropy)).await.map_err(|error| error.to_string());
         let served = renewed.and_then(|is_new| match is_new {
             true => tls.reload(&keyring).map_err(|error| error.to_string()),
             false => Ok(()),

@@ -13,7 +13,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use starling_model::{ClusterId, Millis};
 
 use super::{Tls, provider};
-use crate::keyring::{KeyMaterial, Keyring, MarkFile, ServerNames, SigningRequest};
+use crate::keyring::{HighWaterMark, KeyMaterial, Keyring, ServerNames, SigningRequest};
 use crate::ports::{Clock, OsEntropy};
 
 /// The name of the fleet.
@@ -63,7 +63,7 @@ impl TestFleet {
         let material = KeyMaterial::generate(fleet, &*clock, &OsEntropy).unwrap();
         let names = ServerNames::new("localhost", "127.0.0.1:0".parse().unwrap());
         let ports: (&dyn Clock, &dyn crate::ports::Entropy) = (&*clock, &OsEntropy);
-        let keyring = Keyring::in_memory(fleet, names, material, MarkFile::in_memory(None), ports).unwrap();
+        let keyring = Keyring::in_memory(fleet, names, material, HighWaterMark::in_memory(None), ports).unwrap();
         let tls = Arc::new(Tls::new(&keyring, Arc::<TestClock>::clone(&clock)).unwrap());
         Self { clock, keyring: Arc::new(keyring), tls }
     }

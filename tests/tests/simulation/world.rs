@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use starling_hub::keyring::{KeyMaterial, Keyring, MarkFile, ServerNames};
+use starling_hub::keyring::{HighWaterMark, KeyMaterial, Keyring, ServerNames};
 use starling_hub::shard::Shard;
 use starling_hub::source::Scan;
 use starling_hub::steward::{Hold, StewardHandle};
@@ -114,7 +114,7 @@ impl World {
         let entropy = Arc::new(SimEntropy::new(seed, 1));
         let names = ServerNames { dns: [HUB.to_owned()].into(), ..ServerNames::default() };
         let ports = (&*clock as _, &*entropy as _);
-        let keyring = Keyring::in_memory(FLEET, names, secrets(), MarkFile::in_memory(None), ports);
+        let keyring = Keyring::in_memory(FLEET, names, secrets(), HighWaterMark::in_memory(None), ports);
         let clusters = (0_u64..).zip(AGENTS).map(|(number, name)| {
             // One agent with a flaw is enough.
             let flaw = if number == 0 { flaw } else { Flaw::None };
