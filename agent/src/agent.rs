@@ -18,10 +18,14 @@ use crate::metrics::Metrics;
 use crate::observer;
 use crate::ports::Ports;
 use crate::shared::Shared;
+use crate::standby::Leadership;
 use crate::tasks::Task;
 
 /// Waits between attempts to reach the cluster's API server at the start: first and longest.
 const CLUSTER_RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(15));
+
+/// How long a stopping agent may take to say farewell and to finish the install that it is at.
+const STOP_GRACE: Duration = Duration::from_secs(2);
 
 /// Runs one agent until `shutdown` is cancelled.
 ///
@@ -49,6 +53,18 @@ pub async fn run_measured(
     shutdown: CancellationToken,
     metrics: Metrics,
 ) -> anyhow::Result<()> {
+    run_term(config, cluster, ports, shutdown, metrics, Leadership::always()).await
+}
+
+/// Runs one agent as [`run`] does, which begins nothing once it is no longer the active one.
+pub(crate) async fn run_term(
+    config: AgentConfig,
+    cluster: Arc<dyn ClusterApi>,
+    ports: Ports,
+    shutdown: CancellationToken,
+    metrics: Metrics,
+    leadership: Leadership,
+) -> anyhow::Result<()> {
     let start = know_cluster(&*cluster, &ports);
     let Some((fingerprint, facts)) = shutdown.run_until_cancelled(start).await else { return Ok(()) };
     let speaker = Speaker { fingerprint, instance: ports.draw_uid(), agent_version: config.version.clone() };
@@ -60,7 +76,7 @@ pub async fn run_measured(
         "agent started"
     );
     let config = Arc::new(config);
-    let shared = Arc::new(Shared::new(config.hub.clone(), facts, metrics));
+    let shared = Arc::new(Shared::new(config.hub.clone(), facts, metrics, leadership));
     shared.metrics.follow(&shared, Arc::clone(&ports.clock));
     let enrolment = Enrolment::new(Arc::clone(&config), Arc::clone(&cluster), ports.clone());
     let keeper = Keeper::new(enrolment, Arc::clone(&shared), ports.clone(), config.trust_pem.clone());
@@ -70,20 +86,36 @@ pub async fn run_measured(
     let mut tasks = JoinSet::new();
     spawn(&mut tasks, Task::Observer, observer::follow(Arc::clone(&shared), Arc::clone(&cluster)));
     spawn(&mut tasks, Task::Facts, observer::follow_facts(Arc::clone(&shared), cluster, ports));
-    spawn(&mut tasks, Task::Applier, applier.run());
+    spawn(&mut tasks, Task::Applier, applier.run(shutdown.clone()));
     spawn(&mut tasks, Task::Identity, keeper.run());
     spawn(&mut tasks, Task::Session, client.run(shutdown.clone()));
+    let given_up = async {
+        shutdown.cancelled().await;
+        tokio::time::sleep(STOP_GRACE).await;
+    };
+    tokio::select! {
+        biased;
+        outcome = until_stopped(&mut tasks, &shutdown) => outcome?,
+        () = given_up => tracing::info!("what was under way did not end in time; it is finished at the next start"),
+    }
+    tracing::info!("agent stopped");
+    Ok(())
+}
+
+/// Waits until the agent was stopped, its session said farewell and its applier came between two installs. The other
+/// tasks have nothing to finish.
+async fn until_stopped(tasks: &mut JoinSet<Task>, shutdown: &CancellationToken) -> anyhow::Result<()> {
+    let mut finishing = vec![Task::Session, Task::Applier];
     while let Some(ended) = tasks.join_next().await {
         let task = ended?;
         if !shutdown.is_cancelled() {
             bail!("task {task} ended before the agent");
         }
-        // The session says farewell; the others have nothing to say and are dropped with the set.
-        if task == Task::Session {
+        finishing.retain(|finishing| *finishing != task);
+        if finishing.is_empty() {
             break;
         }
     }
-    tracing::info!("agent stopped");
     Ok(())
 }
 

@@ -15,12 +15,16 @@ mod observer;
 pub mod ports;
 pub mod program;
 mod shared;
+mod standby;
 mod tasks;
 mod tls;
 
 pub use self::agent::{run, run_measured};
+pub use self::standby::{Candidate, run_elected};
 
 #[cfg(test)]
 mod agent_tests;
+#[cfg(test)]
+mod standby_tests;
 #[cfg(test)]
 mod testing;

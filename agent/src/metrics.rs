@@ -4,6 +4,7 @@
 //! another, such as a standby that becomes active.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use prometheus_client::collector::Collector;
@@ -42,6 +43,10 @@ pub struct Metrics {
     pub(crate) plans_received: Counter,
     /// Objects that somebody changed and that were set right.
     pub(crate) drift_repaired: Counter,
+    /// How often this process became the active agent of its cluster, and how often it lost that.
+    pub(crate) activations: Counter,
+    pub(crate) step_downs: Counter,
+    is_standby: Arc<AtomicBool>,
     applied: Family<Label, Histogram, fn() -> Histogram>,
 }
 
@@ -84,6 +89,9 @@ impl Metrics {
             sessions_ended: Counter::default(),
             plans_received: Counter::default(),
             drift_repaired: Counter::default(),
+            activations: Counter::default(),
+            step_downs: Counter::default(),
+            is_standby: Arc::default(),
             applied: Family::new_with_constructor(histogram::seconds),
         };
         metrics.register(registry.sub_registry_with_prefix("starling_agent"));
@@ -104,6 +112,10 @@ impl Metrics {
         registry.register("plans_received", help, self.plans_received.clone());
         let help = "Objects that somebody changed and that the agent set right";
         registry.register("drift_repaired", help, self.drift_repaired.clone());
+        let help = "How often this process became the active agent of its cluster";
+        registry.register("activations", help, self.activations.clone());
+        let help = "How often this process lost the lease while it was active";
+        registry.register("step_downs", help, self.step_downs.clone());
         for outcome in OUTCOMES {
             self.applied.get_or_create_owned(&[("outcome", outcome)]);
         }
@@ -121,6 +133,22 @@ impl Metrics {
     pub(crate) fn follow(&self, shared: &Arc<Shared>, clock: Arc<dyn Clock>) {
         let running = Running { shared: Arc::downgrade(shared), clock };
         *self.running.lock().unwrap_or_else(PoisonError::into_inner) = Some(running);
+    }
+
+    /// Tells whether the process waits for its turn.
+    pub(crate) fn set_standby(&self, is_standby: bool) {
+        self.is_standby.store(is_standby, Ordering::Relaxed);
+    }
+
+    /// Returns what the process is: `active`, `standby`, or `starting` while it does not know its cluster.
+    pub(crate) fn standing(&self) -> &'static str {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_active = running.as_ref().is_some_and(|running| running.shared.strong_count() > 0);
+        match (self.is_standby.load(Ordering::Relaxed), is_active) {
+            (true, _) => "standby",
+            (false, true) => "active",
+            (false, false) => "starting",
+        }
     }
 
     /// Returns all metrics in the OpenMetrics text format.

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
+use starling_dial::{Address, Proxies};
 use starling_model::{Millis, Uid};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 
 /// Everything that an agent takes from outside.
 #[derive(Clone)]
@@ -51,10 +51,17 @@ pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
 impl Ports {
-    /// Returns the machine's own clocks, entropy and network.
+    /// Returns the machine's own clocks, entropy and network; hubs are dialled directly.
     #[must_use]
     pub fn system() -> Self {
-        Self { clock: Arc::new(SystemClock), entropy: Arc::new(SystemEntropy), dialer: Arc::new(TcpDialer) }
+        Self::behind(Proxies::none())
+    }
+
+    /// Returns the machine's own clocks, entropy and network; hubs are dialled through these proxies.
+    #[must_use]
+    pub fn behind(proxies: Proxies) -> Self {
+        let dialer = Arc::new(NetworkDialer { proxies });
+        Self { clock: Arc::new(SystemClock), entropy: Arc::new(SystemEntropy), dialer }
     }
 
     /// Draws a number.
@@ -104,14 +111,16 @@ impl Entropy for SystemEntropy {
     }
 }
 
-/// Plain TCP.
-pub struct TcpDialer;
+/// TCP, through proxies where they lead.
+pub struct NetworkDialer {
+    proxies: Proxies,
+}
 
 #[async_trait]
-impl Dialer for TcpDialer {
+impl Dialer for NetworkDialer {
     async fn dial(&self, address: &str) -> io::Result<Box<dyn Io>> {
-        let stream = TcpStream::connect(address).await?;
-        stream.set_nodelay(true)?;
+        let address: Address = address.parse().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        let stream = starling_dial::connect(&address, &self.proxies).await?;
         Ok(Box::new(stream))
     }
 }

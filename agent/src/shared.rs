@@ -13,6 +13,7 @@ use starling_model::{Digest, Facts, Fence, InstallKey, Limits, Millis, ObjectKey
 use tokio::sync::Notify;
 
 use crate::metrics::Metrics;
+use crate::standby::Leadership;
 
 /// The shared state and its bells.
 pub(crate) struct Shared {
@@ -25,6 +26,8 @@ pub(crate) struct Shared {
     pub(crate) identity_bell: Notify,
     /// Where everything is counted.
     pub(crate) metrics: Metrics,
+    /// Whether this is the active agent of its cluster.
+    pub(crate) leadership: Leadership,
 }
 
 /// The state behind the lock.
@@ -79,7 +82,7 @@ pub(crate) struct Hints {
 
 impl Shared {
     /// Makes the state of an agent that has just started.
-    pub(crate) fn new(hub: String, facts: Facts, metrics: Metrics) -> Self {
+    pub(crate) fn new(hub: String, facts: Facts, metrics: Metrics, leadership: Leadership) -> Self {
         let inventory = Inventory::default();
         let session = Session::new(hub, facts.digest(), &inventory);
         let state = State {
@@ -103,12 +106,18 @@ impl Shared {
             applier_bell: Notify::new(),
             identity_bell: Notify::new(),
             metrics,
+            leadership,
         }
     }
 
     /// Locks the state, for a decision.
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells whether the agent may begin what the hub asks for: the hub lends a lease, and this agent is the active one.
+    pub(crate) fn lease_is_live(&self, uptime: Millis) -> bool {
+        self.leadership.holds(uptime) && self.state().session.lease_is_live(uptime)
     }
 
     /// Takes over an inventory that was stored or read.

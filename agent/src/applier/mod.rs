@@ -20,6 +20,7 @@ use std::time::Duration;
 use starling_agent_core::reconcile::Purpose;
 use starling_model::{Digest, Fence, InstallKey, Millis, ObjectKey};
 use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
 use self::agenda::Agenda;
 use self::object::ObjectError;
@@ -57,6 +58,7 @@ pub(crate) struct Applier {
     sweep_at: Millis,
     /// The trace of the newest plan that is being carried out.
     applying: Option<Applying>,
+    stop: CancellationToken,
 }
 
 /// Why the inventory has to be read again.
@@ -82,22 +84,32 @@ impl Applier {
             detaching: None,
             sweep_at: Millis(0),
             applying: None,
+            stop: CancellationToken::new(),
         }
     }
 
-    /// Works for ever.
-    pub(crate) async fn run(mut self) {
+    /// Works until `stop` is cancelled; then the install that has its turn is finished, and no other one begun.
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
+        self.stop = stop.clone();
         let mut failures = 0;
         loop {
-            let mut stored = self.load().await;
+            let Some(mut stored) = stop.run_until_cancelled(self.load()).await else { return };
             let began = self.uptime();
-            self.begin(&stored).await;
-            let reload = self.work(&mut stored).await;
+            if stop.run_until_cancelled(self.begin(&stored)).await.is_none() {
+                return;
+            }
+            let Some(reload) = self.work(&mut stored).await else {
+                // Where the right to act ended by the clock, the word to stop is under way.
+                stop.cancelled().await;
+                return;
+            };
             if self.uptime().since(began) > RELOAD.1 {
                 failures = 0;
             }
             tracing::warn!(reason = %reload, "reading the inventory again");
-            self.wait(RELOAD, &mut failures).await;
+            if stop.run_until_cancelled(self.wait(RELOAD, &mut failures)).await.is_none() {
+                return;
+            }
         }
     }
 
@@ -149,26 +161,30 @@ impl Applier {
         self.sweep_at = now.plus(self.ports.draw_wait(SWEEP.0, SWEEP.1));
     }
 
-    /// Works until the inventory has to be read again.
-    async fn work(&mut self, stored: &mut Stored) -> Reload {
+    /// Works until the inventory has to be read again; `None` where the agent stops.
+    async fn work(&mut self, stored: &mut Stored) -> Option<Reload> {
         loop {
             if let Err(reload) = self.round(stored).await {
-                return reload;
+                return Some(reload);
+            }
+            if !self.may_begin() {
+                return None;
             }
             let now = self.uptime();
             let wakings = [self.agenda.next(), self.late.1, self.detaching.map(|(_, at)| at), Some(self.sweep_at)];
             let waking = wakings.into_iter().flatten().min();
             tokio::select! {
                 biased;
+                () = self.stop.cancelled() => return None,
                 () = self.shared.applier_bell.notified() => {}
                 () = sleep_until(waking, now) => {}
             }
         }
     }
 
-    /// Does what is due.
+    /// Does what is due, as long as anything may be begun.
     async fn round(&mut self, stored: &mut Stored) -> Result<(), Reload> {
-        loop {
+        while self.may_begin() {
             self.take_plan(stored).await?;
             self.take_hints(stored);
             if let Some((install, purpose)) = self.agenda.take(self.uptime()) {
@@ -179,6 +195,12 @@ impl Applier {
             self.detach(stored).await;
             return Ok(());
         }
+        Ok(())
+    }
+
+    /// Tells whether this agent is the active one and goes on: whoever was paused looks here before it does anything.
+    fn may_begin(&self) -> bool {
+        !self.stop.is_cancelled() && self.shared.leadership.holds(self.uptime())
     }
 
     fn take_hints(&mut self, stored: &Stored) {

@@ -96,7 +96,7 @@ impl Applier {
     }
 
     fn lease_is_live(&self) -> bool {
-        self.shared.state().session.lease_is_live(self.uptime())
+        self.shared.lease_is_live(self.uptime())
     }
 
     /// Takes the stamps off everything that a detached cluster keeps, so that another fleet can adopt it.

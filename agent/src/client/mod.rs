@@ -266,7 +266,7 @@ impl Client {
             }
             Effect::RunCommand(command) => {
                 let (shared, clock) = (Arc::clone(&self.shared), Arc::clone(&self.ports.clock));
-                let lease_is_live = move || shared.state().session.lease_is_live(clock.uptime());
+                let lease_is_live = move || shared.lease_is_live(clock.uptime());
                 self.commands.push(Box::pin(commands::run(Arc::clone(&self.cluster), command, lease_is_live)));
             }
             Effect::Trust(pem) => {

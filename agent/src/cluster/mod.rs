@@ -4,6 +4,7 @@
 //! what is watched, applied or removed. [`kube`] talks to a real API server; simulations implement the trait in memory.
 
 pub mod kube;
+mod lease;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -11,6 +12,8 @@ use std::fmt;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use starling_model::{Facts, ObjectKey, Value};
+
+pub use self::lease::LeaseApi;
 
 /// A cluster's API server, as the agent uses it.
 #[async_trait]

@@ -4,8 +4,10 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
+use clap::builder::FalseyValueParser;
 use clap::{ArgGroup, Parser, ValueEnum};
+use starling_dial::Address;
 use starling_model::labels;
 
 use crate::config::{AgentConfig, TokenSource};
@@ -52,6 +54,15 @@ pub struct Flags {
     /// Namespace of inventory and identity.
     #[arg(long, env = "STARLING_AGENT_NAMESPACE", default_value = labels::SYSTEM_NAMESPACE)]
     pub namespace: String,
+    /// Wait as a standby until no other agent of this cluster is active.
+    #[arg(long, env = "STARLING_AGENT_LEADER_ELECT", value_parser = FalseyValueParser::new(), action = clap::ArgAction::SetTrue)]
+    pub leader_elect: bool,
+    /// Lease in the agent's namespace that tells who is active.
+    #[arg(long, env = "STARLING_AGENT_LEASE", value_name = "NAME", default_value = "starling-agent")]
+    pub lease: String,
+    /// This process's name in the lease, another than that of every other agent of this cluster; left out: a random one.
+    #[arg(long, env = "STARLING_AGENT_POD_NAME", value_name = "NAME")]
+    pub pod_name: Option<String>,
     /// How to write logs.
     #[arg(long, env = "STARLING_AGENT_LOG_FORMAT", value_enum, default_value_t = LogFormat::Human)]
     pub log_format: LogFormat,
@@ -82,9 +93,10 @@ impl Flags {
     /// # Errors
     /// A file that cannot be read, an address without a port, names that the API server would not accept.
     pub fn config(&self) -> anyhow::Result<AgentConfig> {
-        ensure!(self.hub.rsplit_once(':').is_some(), "--hub {:?} is not host:port", self.hub);
+        self.hub.parse::<Address>().context("--hub")?;
         starling_model::ids::check_label(&self.namespace).context("--namespace")?;
         starling_model::ids::check_label(&self.identity_secret).context("--identity-secret")?;
+        starling_model::ids::check_label(&self.lease).context("--lease")?;
         let trust_pem = match (&self.trust, &self.trust_pem) {
             (Some(path), _) => {
                 std::fs::read(path).with_context(|| format!("read authorities from {}", path.display()))?
@@ -130,7 +142,9 @@ mod tests {
 
     #[test]
     fn an_address_needs_a_port() {
-        let flags = Flags::parse_from(["starling-agent", "--hub", "hub", "--fleet", "demo", "--trust-pem", "x"]);
-        assert!(flags.config().is_err());
+        for (hub, is_address) in [("hub", false), ("[::1]", false), ("::1:8443", false), ("[::1]:8443", true)] {
+            let flags = Flags::parse_from(["starling-agent", "--hub", hub, "--fleet", "demo", "--trust-pem", "x"]);
+            assert_eq!(flags.config().is_ok(), is_address, "{hub}");
+        }
     }
 }

@@ -72,6 +72,11 @@ impl FakeCluster {
         self.announce(&mut state, ClusterEvent::Deleted(key.clone()));
     }
 
+    /// Tells how many watches are open.
+    pub(crate) fn watchers(&self) -> usize {
+        self.events.receiver_count()
+    }
+
     pub(crate) fn object(&self, key: &ObjectKey) -> Option<Value> {
         self.state().objects.get(key).cloned()
     }

@@ -5,6 +5,7 @@ mod discovery;
 mod facts;
 mod identity;
 mod inventory;
+mod lease;
 mod request;
 mod watch;
 
@@ -20,6 +21,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use starling_model::{Facts, Object, ObjectKey, Value, labels};
 
+pub use self::lease::KubeLease;
 use self::request::{APPLY_PATCH, JSON, MERGE_PATCH, Requests};
 use super::{
     ClusterApi, ClusterError, ClusterEvent, InventoryChange, Preconditions, ResourceRef, StoredIdentity,
@@ -54,10 +56,20 @@ impl KubeCluster {
             }
             None => Config::infer().await?,
         };
+        if config.proxy_url.as_ref().is_some_and(is_of_environment) {
+            // The variables lead to the hub. The cluster's own API server is dialled directly, as within a pod.
+            config.proxy_url = None;
+        }
         config.connect_timeout = Some(CONNECT_TIMEOUT);
         config.read_timeout = Some(READ_TIMEOUT);
         let requests = Arc::new(Requests::new(Client::try_from(config)?));
         Ok(Self { requests, namespace: namespace.to_owned(), stored: Mutex::default() })
+    }
+
+    /// Returns the Lease of a name in the agent's namespace.
+    #[must_use]
+    pub fn lease(&self, name: &str) -> KubeLease {
+        KubeLease::new(Arc::clone(&self.requests), &self.namespace, name)
     }
 
     fn stored(&self) -> MutexGuard<'_, Option<String>> {
@@ -157,6 +169,12 @@ impl ClusterApi for KubeCluster {
     async fn facts(&self) -> Result<Facts, ClusterError> {
         facts::observe(&self.requests).await
     }
+}
+
+/// Tells a proxy that the environment names from one of the kubeconfig.
+fn is_of_environment(proxy: &http::Uri) -> bool {
+    let named = |name| std::env::var(name).ok().and_then(|url| url.parse::<http::Uri>().ok());
+    ["HTTPS_PROXY", "https_proxy"].into_iter().filter_map(named).any(|named| named == *proxy)
 }
 
 /// Names the object that a document describes.
