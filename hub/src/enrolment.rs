@@ -3,7 +3,7 @@
 //! Owns verifying signing requests and proofs of keys, rate limits, and issuing certificates. Does not own who may have
 //! one: the steward decides ([`starling_hub_core::steward`]), and has recorded the key before a certificate is issued.
 
-mod rate;
+pub(crate) mod rate;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -99,7 +99,7 @@ impl Enrolment {
     async fn joined(&self, peer: &Peer, request: JoinRequest) -> Result<JoinResponse, Refused> {
         let uptime = self.parts.clock.uptime();
         self.joins.take_of_all(uptime).map_err(|rate| Refused::rate(rate, "join"))?;
-        check_sizes(&[request.token.as_bytes(), request.fingerprint.as_bytes()])?;
+        check_sizes(&[request.token.as_bytes(), request.fingerprint.as_bytes(), request.cluster_name.as_bytes()])?;
         let signing = read_request(&request.csr_der)?;
         let token = JoinToken::parse(&request.token).map_err(|error| {
             Refused::new(
@@ -108,7 +108,12 @@ impl Enrolment {
                 format!("{error}: check that it was copied whole"),
             )
         })?;
-        let join = Join { token, key: signing.fingerprint(), fingerprint: request.fingerprint };
+        let join = Join {
+            token,
+            key: signing.fingerprint(),
+            fingerprint: request.fingerprint,
+            cluster_name: request.cluster_name,
+        };
         let cluster = self.ask(&format!("join from {}", peer.address), Request::Join(join)).await?;
         let issued = self.issue("join", cluster, &signing)?;
         tracing::info!(%cluster, address = %peer.address, "a cluster joined");

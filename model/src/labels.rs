@@ -19,6 +19,9 @@ pub const REVISION: &str = "starling.dev/revision";
 /// Annotation: the fence under which an object was last written, as `<era number>.<position>`.
 pub const FENCE: &str = "starling.dev/fence";
 
+/// Annotation of a ManagedCluster: the id of the workspace's join token with which the cluster registered by itself.
+pub const JOINED_WITH: &str = "starling.dev/joined-with";
+
 /// The namespace in a managed cluster that holds the agent and its inventory.
 pub const SYSTEM_NAMESPACE: &str = "starling-system";
 

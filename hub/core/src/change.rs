@@ -3,8 +3,8 @@
 use starling_model::{ClusterId, Digest, Uid};
 
 use crate::records::{
-    AssignmentRecord, ClusterRecord, DeletedRecord, EraRecord, InputRecord, ProposalRecord, RevisionRecord,
-    SpentRecord, TokenRecord, TombstoneRecord,
+    AssignmentRecord, ClusterRecord, DeletedRecord, EraRecord, InputRecord, JoinTokenRecord, ProposalRecord,
+    RevisionRecord, SpentRecord, TokenRecord, TombstoneRecord,
 };
 use crate::resources::InputKey;
 
@@ -47,6 +47,10 @@ pub enum Change {
     PutToken(TokenRecord),
     /// Forgets a join token.
     DeleteToken(Digest),
+    /// Writes a workspace's join token.
+    PutJoinToken(JoinTokenRecord),
+    /// Forgets a workspace's join token.
+    DeleteJoinToken(Digest),
     /// Writes the era.
     PutEra(EraRecord),
 }

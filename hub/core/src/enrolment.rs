@@ -35,6 +35,14 @@ pub enum CredentialRefusal {
     TokenExpired,
     /// The token is of another fleet, or its cluster is no longer in the workspace it was made for.
     TokenForeign,
+    /// As many clusters have joined with the workspace's token as it was made for.
+    TokenExhausted,
+    /// Somebody voided the workspace's token.
+    TokenRevoked,
+    /// A workspace's token came without a name that a cluster can have.
+    NameInvalid,
+    /// Another cluster has joined under the name.
+    NameTaken,
     /// The ManagedCluster says that the cluster is revoked.
     ClusterRevoked,
     /// The cluster was detached.
@@ -68,7 +76,7 @@ pub fn admit(fleet: &Fleet, cluster: ClusterId, key: &Digest, fingerprint: &str)
     }
     let Some(record) = fleet.identity(cluster) else { return Admission::ToRecord };
     match record.stage {
-        ClusterStage::Attached | ClusterStage::Detaching { .. } => {}
+        ClusterStage::Attached | ClusterStage::Removing { .. } | ClusterStage::Detaching { .. } => {}
         ClusterStage::Detached { .. } => return Admission::Refused(CredentialRefusal::ClusterDetached),
     }
     let predates_recovery = predates_recovery(fleet, record);
@@ -145,11 +153,15 @@ impl fmt::Debug for JoinToken {
 
 impl CredentialRefusal {
     /// Every reason, in the order of definition.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 13] = [
         Self::TokenUnknown,
         Self::TokenUsed,
         Self::TokenExpired,
         Self::TokenForeign,
+        Self::TokenExhausted,
+        Self::TokenRevoked,
+        Self::NameInvalid,
+        Self::NameTaken,
         Self::ClusterRevoked,
         Self::ClusterDetached,
         Self::KeyUnknown,
@@ -165,6 +177,10 @@ impl CredentialRefusal {
             Self::TokenUsed => "token-used",
             Self::TokenExpired => "token-expired",
             Self::TokenForeign => "token-foreign",
+            Self::TokenExhausted => "token-exhausted",
+            Self::TokenRevoked => "token-revoked",
+            Self::NameInvalid => "name-invalid",
+            Self::NameTaken => "name-taken",
             Self::ClusterRevoked => "cluster-revoked",
             Self::ClusterDetached => "cluster-detached",
             Self::KeyUnknown => "key-unknown",
@@ -183,6 +199,14 @@ impl fmt::Display for CredentialRefusal {
             Self::TokenForeign => {
                 "the token is of another fleet or workspace: print one for this cluster with `starling adopt cluster`"
             }
+            Self::TokenExhausted => {
+                "as many clusters have joined with the token as it was made for: make another with `starling create token`"
+            }
+            Self::TokenRevoked => "the token was revoked: make another with `starling create token`",
+            Self::NameInvalid => {
+                "the token is a workspace's, and no name came with it that a cluster can have: give the agent one, a DNS label"
+            }
+            Self::NameTaken => "another cluster has joined under this name: give the agent another, or detach that one first",
             Self::ClusterRevoked => "the cluster is revoked: its ManagedCluster says `revoked: true`",
             Self::ClusterDetached => "the cluster was detached: adopt it again with `starling adopt cluster`",
             Self::KeyUnknown => "the key is not the cluster's: adopt the cluster again with `starling adopt cluster`",

@@ -3,7 +3,7 @@
 //! Owns the records' fields and their JSON. Does not own the bytes of keys (that is the store's codec) nor any
 //! decision. A record with a field that this build does not know is refused rather than rewritten without it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -172,6 +172,9 @@ pub enum ProposalKind {
     Revise(Digest),
     /// The tombstone is of an older era: mints it again.
     Renew(Uid),
+    /// The cluster was deleted and its policy removes what it holds: empties it, then detaches it. The proposal's assignment is
+    /// the ManagedCluster.
+    Detach,
 }
 
 /// A removal that the budget allowed, at `spent/<uid>`; older than a day it no longer counts.
@@ -207,6 +210,9 @@ pub struct ClusterRecord {
     /// The number of the era in which the keys were recorded; an earlier one's may be older than the cluster's certificate.
     #[serde(default)]
     pub era: u64,
+    /// The workspace's join token that let it in; `None` if it was adopted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub joined_with: Option<Uid>,
     /// How far its detachment is.
     pub stage: ClusterStage,
 }
@@ -217,10 +223,18 @@ pub struct ClusterRecord {
 pub enum ClusterStage {
     /// Not detached.
     Attached,
+    /// What it holds is removed first; waits for its agent to hold nothing any more.
+    Removing {
+        /// When that was asked or approved.
+        since: Millis,
+    },
     /// Asked to let go of everything; waits for its agent's word.
     Detaching {
         /// When it was asked.
         since: Millis,
+        /// It was emptied before: a word of an agent that still holds something does not end it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        emptied: bool,
     },
     /// Let go; its keys are refused until it joins again.
     Detached {
@@ -245,6 +259,34 @@ pub struct TokenRecord {
     pub expires: Millis,
     /// SHA-256 of the public key that used it; the same key may try again, which a lost answer makes it do.
     pub used_by: Option<Digest>,
+}
+
+/// A join token that is bound to a workspace, at `join-token/<hash>`; the token itself is nowhere.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct JoinTokenRecord {
+    /// The token's hash.
+    pub hash: Digest,
+    /// The name by which people and documents refer to it.
+    pub id: Uid,
+    /// The workspace that its clusters join.
+    pub workspace: String,
+    /// The labels that they get.
+    pub labels: BTreeMap<String, String>,
+    /// How many clusters may join with it.
+    pub uses: u32,
+    /// How many have.
+    pub used: u32,
+    /// When it was made.
+    pub created: Millis,
+    /// When it ends.
+    pub expires: Millis,
+    /// Who made it.
+    pub created_by: String,
+    /// For people.
+    pub description: String,
+    /// When somebody voided it; kept for a while, so that whoever shows it is told.
+    pub revoked: Option<Millis>,
 }
 
 /// The era of this store, at `era`.
@@ -283,6 +325,7 @@ impl ProposalKind {
             Self::Deselect => "deselect",
             Self::Revise(_) => "revise",
             Self::Renew(_) => "renew",
+            Self::Detach => "detach",
         }
     }
 }

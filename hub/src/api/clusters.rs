@@ -63,7 +63,9 @@ impl Admin {
             let problems = fleet.problems_of(&input?.record.resource.key());
             problems.into_iter().next().map(|problem| problem.message)
         };
-        of_session.or_else(of_resource).or(of_limits).unwrap_or_default()
+        let connected = view.is_some_and(|view| view.connected);
+        let of_removal = || self.removal_problem(fleet, input?, connected);
+        of_session.or_else(of_removal).or_else(of_resource).or(of_limits).unwrap_or_default()
     }
 }
 
@@ -85,6 +87,7 @@ fn connection(fleet: &Fleet, input: Option<&ClusterInput>, view: Option<&Cluster
         return "quarantined";
     }
     match stage {
+        Some(ClusterStage::Removing { .. }) => return "removing",
         Some(ClusterStage::Detaching { .. }) => return "detaching",
         Some(ClusterStage::Detached { .. }) => return "pending",
         None if !connected => return "pending",

@@ -25,7 +25,7 @@ const MAX_CLUSTERS: usize = 20_000;
 const RENEWALS: u32 = 5;
 
 /// A rate limit of one method.
-pub(super) struct RateLimit {
+pub(crate) struct RateLimit {
     state: Mutex<State>,
     per_second: u32,
     burst: u32,
@@ -51,13 +51,13 @@ struct Bucket {
 }
 
 impl RateLimit {
-    pub(super) fn new(per_second: u32, burst: u32) -> Self {
+    pub(crate) fn new(per_second: u32, burst: u32) -> Self {
         let state = State { all: Bucket::full(burst), addresses: BTreeMap::new() };
         Self { state: Mutex::new(state), per_second, burst }
     }
 
     /// Tells whether an address may fail once more, without taking anything; the error is the rate that it exceeds.
-    pub(super) fn check(&self, host: &str, uptime: Millis) -> Result<(), u32> {
+    pub(crate) fn check(&self, host: &str, uptime: Millis) -> Result<(), u32> {
         let mut state = self.lock();
         if let Some(address) = state.addresses.get_mut(host)
             && !address.has_one(uptime, FAILURES_PER_SECOND, FAILURES)
@@ -78,7 +78,7 @@ impl RateLimit {
     }
 
     /// Notes that a request which was taken failed through its caller's fault.
-    pub(super) fn failed(&self, host: &str, uptime: Millis) {
+    pub(crate) fn failed(&self, host: &str, uptime: Millis) {
         let mut state = self.lock();
         if state.addresses.len() >= MAX_ADDRESSES && !state.addresses.contains_key(host) {
             let most = state.addresses.iter().max_by_key(|(_, bucket)| bucket.left).map(|(host, _)| host.clone());

@@ -34,7 +34,7 @@ impl EnrolmentSteward for Scripted {
         self.asked.lock().unwrap().push(request);
         match self.refusal.lock().unwrap().clone() {
             Some(refusal) => Err(refusal),
-            None => Ok(Answer::Admitted { cluster: CLUSTER, name: Some(ResourceName::new("edge", "one")) }),
+            None => Ok(Answer::Admitted { cluster: CLUSTER, name: Some(ResourceName::new("edge", "one")), put: None }),
         }
     }
 }

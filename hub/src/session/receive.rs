@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use prost::Message as _;
+use starling_hub_core::records::ClusterStage;
 use starling_hub_core::session::hello::check_facts;
 use starling_hub_core::steward::{Request, SeeCluster};
 use starling_model::session::{AgentMessage, Heartbeat, Receipt, StatusBatch};
@@ -78,6 +79,9 @@ impl Task<'_> {
         if outcome.changed > 0 || step.finish {
             self.session.touch();
         }
+        if step.finish || !batch.removed_installs.is_empty() {
+            self.look_whether_emptied();
+        }
         Ok(())
     }
 
@@ -93,6 +97,7 @@ impl Task<'_> {
         }
         self.outgoing.lease = Some(heartbeat.sequence);
         self.outgoing.follow_up(&self.session);
+        self.look_whether_emptied();
         // The steward may have been unable to write what it was told.
         if self.acknowledgement.as_ref().is_some_and(JoinHandle::is_finished) && self.is_asked_to_let_go() {
             self.acknowledge();
@@ -115,6 +120,22 @@ impl Task<'_> {
         }
         drop(state);
         self.session.touch();
+        self.look_whether_emptied();
+    }
+
+    /// Tells the steward that a cluster which is being emptied holds nothing any more, once its agent said so under the plan that
+    /// removes.
+    fn look_whether_emptied(&mut self) {
+        let id = self.caller.cluster;
+        let shard = &self.sessions.shard;
+        let is_asked = self.emptied.as_ref().is_some_and(|asked| !asked.is_finished());
+        if is_asked || !matches!(shard.fleet().stage(id), ClusterStage::Removing { .. }) {
+            return;
+        }
+        let is_live = self.session.cluster.state().is_live();
+        if is_live && shard.heard(&id).is_some_and(|held| held.is_empty()) {
+            self.emptied = Some(self.tell_steward(Request::Emptied(id)));
+        }
     }
 
     /// Tells the steward that the agent let go, if that is what it was asked.

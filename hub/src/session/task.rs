@@ -107,6 +107,8 @@ pub(super) struct Task<'a> {
     pub(super) heard: Millis,
     /// Tells the steward that the agent let go, once it has.
     pub(super) acknowledgement: Option<JoinHandle<()>>,
+    /// Tells the steward that the cluster is empty, once it is.
+    pub(super) emptied: Option<JoinHandle<()>>,
 }
 
 impl<'a> Task<'a> {
@@ -142,6 +144,7 @@ impl<'a> Task<'a> {
             read_after: None,
             heard: uptime,
             acknowledgement: None,
+            emptied: None,
         };
         if opened.to_record {
             task.record();

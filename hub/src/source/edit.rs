@@ -13,8 +13,7 @@ pub fn to_yaml(resource: &Resource) -> String {
 /// Returns the file that a resource gets when it has none: `<kind>/<namespace>/<name>.yaml`.
 #[must_use]
 pub fn own_file(key: &InputKey) -> String {
-    let folder = if key.namespace.is_empty() { String::new() } else { format!("{}/", key.namespace) };
-    format!("{}/{folder}{}.yaml", key.kind.word(), key.name)
+    key.own_file()
 }
 
 /// Puts new text in the place of a document; `None` if it is not there.

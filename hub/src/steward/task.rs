@@ -133,10 +133,13 @@ impl Steward {
             | Request::SyncInputs(_)
             | Request::ApplyResources(_)
             | Request::Adopt(_)
+            | Request::CreateJoinToken(_)
+            | Request::RevokeJoinToken(_)
             | Request::Join(_)
             | Request::Renew(_)
             | Request::SeeCluster(_)
             | Request::Detach(_)
+            | Request::Emptied(_)
             | Request::DetachAcknowledged(_)
             | Request::Delete(_)
             | Request::Approve(_) => {

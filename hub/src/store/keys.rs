@@ -16,6 +16,7 @@
 //! | `spent/<id>` | `SpentRecord` | the steward |
 //! | `cluster/<id>` | `ClusterRecord` | the steward |
 //! | `token/<hash>` | `TokenRecord` | the steward |
+//! | `join-token/<hash>` | `JoinTokenRecord` | the steward |
 //!
 //! Records are JSON. No secret is ever under any of them.
 
@@ -133,6 +134,7 @@ pub fn encode(change: &Change) -> Result<Write, CodecError> {
         Change::PutSpent(record) => put(key, record),
         Change::PutCluster(record) => put(key, record),
         Change::PutToken(record) => put(key, record),
+        Change::PutJoinToken(record) => put(key, record),
         Change::PutEra(record) => put(key, record),
         Change::DeleteInput(_)
         | Change::DeleteDeleted(_)
@@ -142,7 +144,8 @@ pub fn encode(change: &Change) -> Result<Write, CodecError> {
         | Change::DeleteProposal(_)
         | Change::DeleteSpent(_)
         | Change::DeleteCluster(_)
-        | Change::DeleteToken(_) => Ok(Write::delete(key)),
+        | Change::DeleteToken(_)
+        | Change::DeleteJoinToken(_) => Ok(Write::delete(key)),
     }
 }
 
@@ -168,6 +171,8 @@ pub fn key_of(change: &Change) -> String {
         Change::DeleteCluster(id) => key("cluster", id),
         Change::PutToken(record) => key("token", record.hash),
         Change::DeleteToken(hash) => key("token", hash),
+        Change::PutJoinToken(record) => key("join-token", record.hash),
+        Change::DeleteJoinToken(hash) => key("join-token", hash),
         Change::PutEra(_) => ERA.to_owned(),
     }
 }
@@ -212,6 +217,7 @@ fn read(key: &[u8], value: Option<&[u8]>) -> Result<Record, CodecError> {
         "spent" => row.change(Change::PutSpent, Change::DeleteSpent, Row::parsed)?,
         "cluster" => row.change(Change::PutCluster, Change::DeleteCluster, Row::parsed)?,
         "token" => row.change(Change::PutToken, Change::DeleteToken, Row::parsed)?,
+        "join-token" => row.change(Change::PutJoinToken, Change::DeleteJoinToken, Row::parsed)?,
         "era" => Change::PutEra(row.record()?),
         "position" => return row.position(),
         "format" | "steward" | "ring" => return Ok(Record::Other),
@@ -286,200 +292,4 @@ fn problem(key: &str, problem: impl std::fmt::Display) -> CodecError {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-    use std::sync::Arc;
-
-    use starling_hub_core::records::{
-        AssignmentRecord, ClusterRecord, ClusterStage, DeletedRecord, EraRecord, InputRecord, ProposalKind,
-        ProposalRecord, RevisionRecord, SpentRecord, TokenRecord, TombstoneRecord, TombstoneScope,
-    };
-    use starling_hub_core::resources::Resource;
-    use starling_model::plan::Render;
-    use starling_model::{ClusterId, Digest, Era, InstallKey, Millis, ResourceName, Uid, Value};
-
-    use super::*;
-    use crate::ports::SystemClock;
-    use crate::store::Revision;
-    use crate::store::memory::MemoryStore;
-
-    const UID: Uid = Uid([7; 16]);
-    const DIGEST: Digest = Digest([9; 32]);
-
-    fn workspace() -> Resource {
-        let json = r#"{"apiVersion":"starling.dev/v1alpha1","kind":"Workspace","metadata":{"name":"edge"},"spec":{}}"#;
-        Resource::from_value(&Value::from_json(json.as_bytes()).unwrap()).unwrap()
-    }
-
-    fn puts() -> Vec<Change> {
-        let (name, at) = (ResourceName::new("edge", "app"), Millis(5));
-        let (install, resource) = (InstallKey::new("starling-addons", "app"), workspace());
-        let cluster = ClusterId([3; 16]);
-        let clusters = || [cluster].into_iter().collect();
-        vec![
-            Change::PutInput(InputRecord {
-                uid: UID,
-                digest: resource.digest(),
-                file: "a.yaml".into(),
-                missing: None,
-                since: at,
-                judged: false,
-                resource,
-            }),
-            Change::PutDeleted(DeletedRecord {
-                key: InputKey::new(Kind::Addon, "edge", "app"),
-                uid: UID,
-                digest: DIGEST,
-                file: "a.yaml".into(),
-                deleted: at,
-            }),
-            Change::PutAssignment(AssignmentRecord {
-                uid: UID,
-                name: name.clone(),
-                created: at,
-                addon: name.clone(),
-                install: install.clone(),
-                revision: Some(DIGEST),
-                blocked: None,
-            }),
-            Change::PutRevision(RevisionRecord {
-                digest: DIGEST,
-                assignment: UID,
-                addon: name.clone(),
-                version: "1.0.0".into(),
-                kubernetes: None,
-                install: install.clone(),
-                renderer: 1,
-                render: Arc::new(Render::new(Vec::new(), Vec::new())),
-            }),
-            Change::PutTombstone(TombstoneRecord {
-                id: UID,
-                assignment: UID,
-                name: name.clone(),
-                install: install.clone(),
-                scope: TombstoneScope::Clusters(clusters()),
-                minted: (1, Position(8)),
-                reason: "deleted".into(),
-                approved_by: None,
-            }),
-            Change::PutProposal(ProposalRecord {
-                id: UID,
-                assignment: UID,
-                name: name.clone(),
-                addon: name.clone(),
-                install,
-                kind: ProposalKind::Delete,
-                clusters: clusters(),
-                since: at,
-                reason: "beyond the budget".into(),
-            }),
-            Change::PutSpent(SpentRecord { id: UID, addon: name.clone(), installs: 3, at }),
-            Change::PutCluster(ClusterRecord {
-                id: cluster,
-                name: Some(name),
-                keys: vec![DIGEST],
-                revoked_keys: BTreeSet::new(),
-                fingerprint: "f".into(),
-                joined: at,
-                era: 2,
-                stage: ClusterStage::Attached,
-            }),
-            Change::PutToken(TokenRecord {
-                hash: DIGEST,
-                cluster,
-                workspace: "edge".into(),
-                created: at,
-                expires: at,
-                used_by: None,
-            }),
-            Change::PutEra(EraRecord { era: Era { number: 1, id: UID }, began: at }),
-        ]
-    }
-
-    fn deletes() -> Vec<Change> {
-        let key = InputKey::new(Kind::AddonAssignment, "edge", "app");
-        vec![
-            Change::DeleteInput(key.clone()),
-            Change::DeleteDeleted(key),
-            Change::DeleteAssignment(UID),
-            Change::DeleteRevision(DIGEST),
-            Change::DeleteTombstone(UID),
-            Change::DeleteProposal(UID),
-            Change::DeleteSpent(UID),
-            Change::DeleteCluster(ClusterId([3; 16])),
-            Change::DeleteToken(DIGEST),
-        ]
-    }
-
-    fn as_event(write: Write) -> Event {
-        match write {
-            Write::Put { key, value, lease } => {
-                Event::Put(KeyValue { key, value, created: Revision(1), modified: Revision(1), lease })
-            }
-            Write::Delete { key } => Event::Delete { key },
-        }
-    }
-
-    #[test]
-    fn every_change_round_trips() {
-        for change in puts().into_iter().chain(deletes()) {
-            let event = as_event(encode(&change).unwrap());
-            assert_eq!(decode(&event).unwrap(), Record::Change(Box::new(change)));
-        }
-        let event = as_event(Write::put(POSITION, encode_position(Position(77))));
-        assert_eq!(decode(&event).unwrap(), Record::Position(Position(77)));
-    }
-
-    #[test]
-    fn keys_are_wire_format() {
-        let keys: Vec<String> = puts().iter().map(key_of).collect();
-        let (uid, digest) = (UID.to_string(), DIGEST.to_string());
-        assert_eq!(keys[0], "starling/v1/input/Workspace//edge");
-        assert_eq!(keys[1], "starling/v1/deleted/Addon/edge/app");
-        assert_eq!(keys[2], format!("starling/v1/assignment/{uid}"));
-        assert_eq!(keys[3], format!("starling/v1/revision/{digest}"));
-        assert_eq!(keys[9], "starling/v1/era");
-    }
-
-    #[test]
-    fn the_last_change_of_a_key_is_written() {
-        let changes = [Change::DeleteAssignment(UID), puts().remove(2), Change::DeleteTombstone(UID)];
-        let writes = writes(&changes).unwrap();
-        assert_eq!(writes, [encode(&changes[1]).unwrap(), encode(&changes[2]).unwrap()]);
-    }
-
-    #[test]
-    fn what_is_not_understood_is_an_error() {
-        let entry = |key: &str, value: &'static str| KeyValue {
-            key: key.into(),
-            value: value.into(),
-            created: Revision(1),
-            modified: Revision(1),
-            lease: None,
-        };
-        let uid = UID.to_string();
-        for (key, value) in [
-            ("starling/v1/other", "1"),
-            ("elsewhere", "1"),
-            ("starling/v1/position", "x"),
-            ("starling/v1/spent/not-a-uid", "{}"),
-            (&format!("starling/v1/spent/{uid}"), r#"{"unknown":1}"#),
-        ] {
-            assert!(decode_entry(&entry(key, value)).is_err(), "{key}");
-        }
-        let Write::Put { value, .. } = encode(&puts()[6]).unwrap() else { panic!("a put") };
-        let misplaced = KeyValue { value, ..entry(&format!("starling/v1/spent/{}", Uid([1; 16])), "") };
-        assert!(decode_entry(&misplaced).unwrap_err().problem.contains("holds the record of"));
-    }
-
-    #[tokio::test]
-    async fn the_format_is_written_once_and_checked() {
-        let store = MemoryStore::empty(Arc::new(SystemClock));
-        ensure_format(&store).await.unwrap();
-        ensure_format(&store).await.unwrap();
-        let other = Transaction { compares: vec![], writes: vec![Write::put(FORMAT_KEY, "2")] };
-        assert!(matches!(store.transact(other).await.unwrap(), Outcome::Committed(_)));
-        let refused = ensure_format(&store).await.unwrap_err();
-        assert!(matches!(&refused, StoreError::Format { found, .. } if found == "2"), "{refused}");
-    }
-}
+mod tests;

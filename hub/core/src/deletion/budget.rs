@@ -73,19 +73,32 @@ pub fn check<'a>(
     installs: u64,
     asked: u64,
 ) -> Result<(), OverBudget> {
-    let (mut of_addon, mut of_fleet) = (0_u64, 0_u64);
-    for entry in ledger.filter(|entry| counts(entry, now)) {
-        of_fleet += entry.installs;
-        if entry.addon == *addon {
+    let mut of_addon = 0_u64;
+    let ledger = ledger.inspect(|entry| {
+        if counts(entry, now) && entry.addon == *addon {
             of_addon += entry.installs;
         }
-    }
+    });
+    let fleet = check_fleet(ledger, now, asked);
     let limit = allowance(installs);
     if of_addon + asked > limit {
         return Err(OverBudget::Addon { addon: addon.clone(), asked, spent: of_addon, limit });
     }
-    if of_fleet + asked > FLEET {
-        return Err(OverBudget::Fleet { asked, spent: of_fleet, limit: FLEET });
+    fleet
+}
+
+/// Judges whether `asked` installs of whatever addons may go now, as far as the budget of the whole fleet is concerned.
+///
+/// # Errors
+/// That they go beyond it.
+pub fn check_fleet<'a>(
+    ledger: impl Iterator<Item = &'a SpentRecord>,
+    now: Millis,
+    asked: u64,
+) -> Result<(), OverBudget> {
+    let spent: u64 = ledger.filter(|entry| counts(entry, now)).map(|entry| entry.installs).sum();
+    if spent + asked > FLEET {
+        return Err(OverBudget::Fleet { asked, spent, limit: FLEET });
     }
     Ok(())
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use starling_model::{ClusterId, InstallKey, ResourceName, Uid};
 
-use crate::fleet::Fleet;
-use crate::records::{ProposalKind, ProposalRecord, TombstoneRecord};
+use crate::fleet::{ClusterInput, Fleet};
+use crate::records::{ClusterStage, ProposalKind, ProposalRecord, TombstoneRecord};
 use crate::steward::Heard;
 
 /// The clusters that a removal takes an install from.
@@ -15,6 +15,8 @@ pub struct Holding {
     pub heard: BTreeSet<ClusterId>,
     /// Those that may hold it and were not heard in this era.
     pub unheard: BTreeSet<ClusterId>,
+    /// Installs beyond the first of a cluster, where all that a cluster holds goes.
+    pub more: u64,
 }
 
 /// The number of examples that people are shown.
@@ -50,12 +52,51 @@ pub fn proposed(fleet: &Fleet, heard: &dyn Heard, proposal: &ProposalRecord) -> 
             let reached = fleet.tombstone(tombstone).map(|tombstone| reached(fleet, tombstone)).unwrap_or_default();
             among(reached.iter().copied(), fleet, heard, assignment, install, &reached)
         }
+        ProposalKind::Detach => whole_clusters(fleet, heard, listed),
         ProposalKind::Revise(_) => {
             let record = fleet.assignment(assignment);
             let input = record.and_then(|record| fleet.assignment_named(&record.name.namespace, &record.name.name));
             let selected = input.map(|input| fleet.selected(input.document())).unwrap_or_default();
             holding(fleet, heard, assignment, install, &selected)
         }
+    }
+}
+
+/// Returns the installs that a cluster holds, each with its assignment: what it said, or where it was not heard in this era
+/// what it is meant to hold and what it may still hold because its removal waits.
+#[must_use]
+pub fn held_by(fleet: &Fleet, heard: &dyn Heard, cluster: &ClusterInput) -> BTreeSet<(InstallKey, Uid)> {
+    if let Some(held) = heard.installs(&cluster.id) {
+        return held;
+    }
+    let assigned = fleet.assignments_for(cluster).into_iter().filter(|assignment| assignment.record.revision.is_some());
+    let assigned = assigned.map(|assignment| (assignment.record.install.clone(), assignment.record.uid));
+    let waiting = fleet.proposals().filter(|proposal| match proposal.kind {
+        ProposalKind::Delete | ProposalKind::Deselect | ProposalKind::Renew(_) => {
+            proposal.clusters.0.contains(&cluster.id)
+        }
+        ProposalKind::Revise(_) | ProposalKind::Detach => false,
+    });
+    assigned.chain(waiting.map(|proposal| (proposal.install.clone(), proposal.assignment))).collect()
+}
+
+fn whole_clusters(fleet: &Fleet, heard: &dyn Heard, clusters: &BTreeSet<ClusterId>) -> Holding {
+    let mut holding = Holding::default();
+    for cluster in clusters.iter().filter_map(|id| fleet.cluster(*id)).filter(|cluster| may_lose(fleet, cluster.id)) {
+        let Some(more) = held_by(fleet, heard, &cluster).len().checked_sub(1) else { continue };
+        holding.more += more as u64;
+        let was_heard = heard.installs(&cluster.id).is_some();
+        let said = if was_heard { &mut holding.heard } else { &mut holding.unheard };
+        said.insert(cluster.id);
+    }
+    holding
+}
+
+/// Tells whether a tombstone can still take something from a cluster: one that lets go keeps what it has.
+fn may_lose(fleet: &Fleet, cluster: ClusterId) -> bool {
+    match fleet.stage(cluster) {
+        ClusterStage::Attached | ClusterStage::Removing { .. } => true,
+        ClusterStage::Detaching { .. } | ClusterStage::Detached { .. } => false,
     }
 }
 
@@ -86,7 +127,7 @@ pub(crate) fn among(
 ) -> Holding {
     let mut holding = Holding::default();
     let wanted = (install.clone(), assignment);
-    for cluster in clusters.filter(|cluster| fleet.is_attached(*cluster)) {
+    for cluster in clusters.filter(|cluster| may_lose(fleet, *cluster)) {
         match heard.installs(&cluster) {
             Some(installs) if installs.contains(&wanted) => {
                 holding.heard.insert(cluster);
@@ -102,10 +143,10 @@ pub(crate) fn among(
 }
 
 impl Holding {
-    /// Returns how many clusters there are.
+    /// Returns how many installs there are: one a cluster, and those beyond.
     #[must_use]
     pub fn count(&self) -> u64 {
-        (self.heard.len() + self.unheard.len()) as u64
+        (self.heard.len() + self.unheard.len()) as u64 + self.more
     }
 
     /// Returns all of them.

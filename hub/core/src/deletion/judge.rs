@@ -20,6 +20,8 @@ pub enum Cause {
     Labels,
     /// The assignment's instance or namespace changed, or its kind of source.
     Identity,
+    /// A cluster whose policy is `Delete` was deleted.
+    Detached,
     /// A fact that an agent reported changed; always waits for approval.
     Facts,
 }
@@ -49,6 +51,15 @@ pub fn judge(spent: &Fleet, now: Millis, addon: &ResourceName, installs: u64, ca
     }
 }
 
+/// Judges the removal of `asked` installs of whatever addons by the budget of the whole fleet.
+#[must_use]
+pub fn judge_all(spent: &Fleet, now: Millis, cause: Cause, asked: u64) -> Verdict {
+    match budget::check_fleet(spent.spent().map(AsRef::as_ref), now, asked) {
+        Ok(()) => Verdict::Go,
+        Err(over) => Verdict::Wait(format!("{cause}: {over}")),
+    }
+}
+
 /// Counts the installs that an addon is meant to have.
 #[must_use]
 pub fn installs_of(fleet: &Fleet, addon: &ResourceName) -> u64 {
@@ -67,6 +78,7 @@ impl fmt::Display for Cause {
             Self::Moved => "clusters moved",
             Self::Labels => "labels of clusters changed",
             Self::Identity => "the assignment's instance, namespace or kind of source changed",
+            Self::Detached => "the cluster was deleted, and its deletionPolicy is Delete",
             Self::Facts => "reported facts changed",
         })
     }

@@ -7,9 +7,9 @@ pub mod budget;
 mod holding;
 mod judge;
 
-pub use holding::{Holding, holding, proposed};
+pub use holding::{Holding, held_by, holding, proposed};
 pub(crate) use holding::{among, reached, siblings};
-pub use judge::{Cause, Verdict, installs_of, judge};
+pub use judge::{Cause, Verdict, installs_of, judge, judge_all};
 
 #[cfg(test)]
 mod tests;

@@ -7,8 +7,8 @@ use starling_model::{ClusterId, Digest, ResourceName, Uid};
 
 use super::{AssignmentInput, ClusterInput, Fleet};
 use crate::records::{
-    AssignmentRecord, ClusterRecord, ClusterStage, DeletedRecord, InputRecord, ProposalRecord, RevisionRecord,
-    SpentRecord, TokenRecord, TombstoneRecord,
+    AssignmentRecord, ClusterRecord, ClusterStage, DeletedRecord, InputRecord, JoinTokenRecord, ProposalRecord,
+    RevisionRecord, SpentRecord, TokenRecord, TombstoneRecord,
 };
 use crate::resources::{Addon, AddonAssignment, InputKey, Kind, PLATFORM_NAMESPACE, Resource, Tombstone, Workspace};
 
@@ -152,7 +152,13 @@ impl Fleet {
     /// Tells whether a cluster is not being detached.
     #[must_use]
     pub fn is_attached(&self, id: ClusterId) -> bool {
-        self.clusters.get(&id).is_none_or(|record| record.stage == ClusterStage::Attached)
+        self.stage(id) == ClusterStage::Attached
+    }
+
+    /// Returns how far the detachment of a cluster is; one that never joined is not being detached.
+    #[must_use]
+    pub fn stage(&self, id: ClusterId) -> ClusterStage {
+        self.clusters.get(&id).map_or(ClusterStage::Attached, |record| record.stage)
     }
 
     /// Returns a revision.
@@ -232,6 +238,17 @@ impl Fleet {
     /// Returns every join token's record.
     pub fn tokens(&self) -> impl Iterator<Item = &Arc<TokenRecord>> {
         self.tokens.values()
+    }
+
+    /// Returns the record of a workspace's join token.
+    #[must_use]
+    pub fn join_token(&self, hash: &Digest) -> Option<&Arc<JoinTokenRecord>> {
+        self.join_tokens.get(hash)
+    }
+
+    /// Returns the record of every workspace's join tokens, also of those that are void and remembered.
+    pub fn join_tokens(&self) -> impl Iterator<Item = &Arc<JoinTokenRecord>> {
+        self.join_tokens.values()
     }
 
     /// Returns the memory of a deleted resource whose document is still there.

@@ -14,8 +14,8 @@ use starling_model::{ClusterId, Digest, Position, ResourceName, Uid};
 
 use crate::change::Change;
 use crate::records::{
-    AssignmentRecord, ClusterRecord, DeletedRecord, EraRecord, InputRecord, ProposalRecord, RevisionRecord,
-    SpentRecord, TokenRecord, TombstoneRecord, TombstoneScope,
+    AssignmentRecord, ClusterRecord, DeletedRecord, EraRecord, InputRecord, JoinTokenRecord, ProposalRecord,
+    RevisionRecord, SpentRecord, TokenRecord, TombstoneRecord, TombstoneScope,
 };
 use crate::resources::{AddonAssignment, InputKey, ManagedCluster, PLATFORM_NAMESPACE, Resource};
 
@@ -37,6 +37,7 @@ pub struct Fleet {
     spent: SharedMap<Uid, SpentRecord>,
     clusters: SharedMap<ClusterId, ClusterRecord>,
     tokens: SharedMap<Digest, TokenRecord>,
+    join_tokens: SharedMap<Digest, JoinTokenRecord>,
     /// The ManagedCluster documents that name a cluster; more than one is a problem.
     claims: SharedMap<ClusterId, BTreeSet<InputKey>>,
     /// The tombstones that list a cluster.
@@ -80,6 +81,7 @@ impl Fleet {
             spent: SharedMap::default(),
             clusters: SharedMap::default(),
             tokens: SharedMap::default(),
+            join_tokens: SharedMap::default(),
             claims: SharedMap::default(),
             listed: SharedMap::default(),
             general: SharedMap::default(),
@@ -130,6 +132,8 @@ impl Fleet {
             Change::DeleteCluster(id) => drop(self.clusters.remove(id)),
             Change::PutToken(record) => drop(self.tokens.insert(record.hash, record.clone())),
             Change::DeleteToken(hash) => drop(self.tokens.remove(hash)),
+            Change::PutJoinToken(record) => drop(self.join_tokens.insert(record.hash, record.clone())),
+            Change::DeleteJoinToken(hash) => drop(self.join_tokens.remove(hash)),
             Change::PutEra(record) => self.era = Some(record.clone()),
         }
     }

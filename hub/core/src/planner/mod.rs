@@ -16,7 +16,7 @@ use starling_model::{
 };
 
 use crate::fleet::{AssignmentInput, ClusterInput, Fleet};
-use crate::records::{ProposalKind, RevisionRecord};
+use crate::records::{ClusterStage, ProposalKind, RevisionRecord};
 
 pub use kubernetes::{KubernetesRange, RangeError};
 pub use revision::{Ingredients, removes_workloads, revise};
@@ -41,9 +41,13 @@ pub fn plan(fleet: &Fleet, cluster: ClusterId, facts: &Facts) -> Plan {
     if input.document().spec.revoked {
         return plan;
     }
-    if !fleet.is_attached(cluster) {
-        plan.detach = Some(Detach::Orphan);
-        return plan;
+    match fleet.stage(cluster) {
+        ClusterStage::Attached => {}
+        ClusterStage::Removing { .. } => return emptying(fleet, &input, plan),
+        ClusterStage::Detaching { .. } | ClusterStage::Detached { .. } => {
+            plan.detach = Some(Detach::Orphan);
+            return plan;
+        }
     }
     let mut entries: BTreeMap<InstallKey, Entry> = BTreeMap::new();
     for assignment in fleet.assignments_for(&input) {
@@ -60,10 +64,21 @@ pub fn plan(fleet: &Fleet, cluster: ClusterId, facts: &Facts) -> Plan {
     plan
 }
 
+/// Completes the plan of a cluster that is being emptied: it gets nothing new, and loses what tombstones name.
+fn emptying(fleet: &Fleet, cluster: &ClusterInput, mut plan: Plan) -> Plan {
+    let mut entries = BTreeMap::new();
+    keep_what_awaits_approval(fleet, cluster.id, &mut entries);
+    if !cluster.document().spec.paused {
+        plan.tombstones = tombstones(fleet, cluster, &entries);
+    }
+    plan.entries = entries.into_values().collect();
+    plan
+}
+
 /// Returns the assignments that select a cluster and have no place in its plan, because an older one has the install's name.
 #[must_use]
 pub fn collisions(fleet: &Fleet, cluster: ClusterId) -> Vec<Entry> {
-    let Some(input) = fleet.cluster(cluster) else { return Vec::new() };
+    let Some(input) = fleet.cluster(cluster).filter(|_| fleet.is_attached(cluster)) else { return Vec::new() };
     let mut owners: BTreeMap<InstallKey, String> = BTreeMap::new();
     let mut losers = Vec::new();
     for assignment in fleet.assignments_for(&input) {
@@ -134,7 +149,7 @@ fn keep_what_awaits_approval(fleet: &Fleet, cluster: ClusterId, entries: &mut BT
                 proposal.clusters.0.contains(&cluster)
             }
             // Until it is approved, the assignment's present revision is planned.
-            ProposalKind::Revise(_) => false,
+            ProposalKind::Revise(_) | ProposalKind::Detach => false,
         };
         if removes_this {
             entries.entry(proposal.install.clone()).or_insert_with(|| Entry {

@@ -1,10 +1,11 @@
 //! Adopting a cluster: its ManagedCluster, and a token that lets its agent in once.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use starling_model::{ErrorCode, Millis};
+use starling_model::{ClusterId, ErrorCode, Millis};
 
-use super::{Adopt, Adopted, Answer, AuditEntry, Context, Decision, Refusal};
+use super::{Answer, AuditEntry, Context, Decision, Refusal};
 use crate::change::Change;
 use crate::enrolment::JoinToken;
 use crate::fleet::{ClusterInput, Fleet};
@@ -15,7 +16,39 @@ use crate::resources::{ClusterSpec, Document, Kind, ManagedCluster, Metadata, Re
 const TOKENS_PER_CLUSTER: usize = 5;
 
 /// For how long an expired token is remembered, so that whoever shows it is told that it has expired.
-const REMEMBERED: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+pub(super) const REMEMBERED: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// The adoption of a cluster.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Adopt {
+    /// The workspace.
+    pub workspace: String,
+    /// The cluster's name.
+    pub name: String,
+    /// Its labels; when the cluster is there already they must be these or empty.
+    pub labels: BTreeMap<String, String>,
+    /// When the token ends.
+    pub expires: Millis,
+    /// The file that the shell writes the document to, relative to the directory.
+    pub file: String,
+}
+
+/// An adopted cluster.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Adopted {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// False when the ManagedCluster was there already.
+    pub created: bool,
+    /// The token; shown once and stored nowhere.
+    pub token: JoinToken,
+    /// When it ends.
+    pub expires: Millis,
+    /// The document that belongs in the file.
+    pub document: Resource,
+    /// The file; for a cluster that was there already, the one it is in.
+    pub file: String,
+}
 
 pub(super) fn decide(fleet: &Fleet, adopt: &Adopt, context: &mut Context<'_>) -> Result<Decision, Refusal> {
     if fleet.workspace(&adopt.workspace).is_none() {
@@ -41,7 +74,7 @@ pub(super) fn decide(fleet: &Fleet, adopt: &Adopt, context: &mut Context<'_>) ->
             }
             changes.push(Change::PutInput(record.clone()));
             actions.insert(0, "cluster-adopted");
-            (starling_model::ClusterId::derive(fleet.name(), &adopt.workspace, &adopt.name), record)
+            (ClusterId::derive(fleet.name(), &adopt.workspace, &adopt.name), record)
         }
     };
     let token = new_token(fleet, context);
@@ -78,7 +111,7 @@ fn check_existing(fleet: &Fleet, adopt: &Adopt, cluster: &ClusterInput) -> Resul
         return conflict(format!("cluster {} is revoked: remove `revoked: true` first", cluster.name()));
     }
     let stage = fleet.identity(cluster.id).map(|record| record.stage);
-    if matches!(stage, Some(ClusterStage::Detaching { .. })) {
+    if matches!(stage, Some(ClusterStage::Removing { .. } | ClusterStage::Detaching { .. })) {
         let text = "is being detached: wait for its agent, or run `starling detach cluster` with --forget";
         return conflict(format!("cluster {} {text}", cluster.name()));
     }
@@ -90,15 +123,23 @@ fn check_existing(fleet: &Fleet, adopt: &Adopt, cluster: &ClusterInput) -> Resul
 }
 
 fn new_record(fleet: &Fleet, adopt: &Adopt, context: &mut Context<'_>) -> Result<InputRecord, Refusal> {
-    let mut document: ManagedCluster = Document {
-        metadata: Metadata {
-            name: adopt.name.clone(),
-            namespace: adopt.workspace.clone(),
-            labels: adopt.labels.clone(),
-            ..Metadata::default()
-        },
-        spec: ClusterSpec::default(),
+    let metadata = Metadata {
+        name: adopt.name.clone(),
+        namespace: adopt.workspace.clone(),
+        labels: adopt.labels.clone(),
+        ..Metadata::default()
     };
+    new_cluster(fleet, metadata, adopt.file.clone(), context)
+}
+
+/// Makes the record of a ManagedCluster that is new, with its identity written out.
+pub(super) fn new_cluster(
+    fleet: &Fleet,
+    metadata: Metadata,
+    file: String,
+    context: &mut Context<'_>,
+) -> Result<InputRecord, Refusal> {
+    let mut document: ManagedCluster = Document { metadata, spec: ClusterSpec::default() };
     let id = document.id(fleet.name());
     document.spec.id = Some(id);
     let resource = Resource::ManagedCluster(document);
@@ -111,20 +152,20 @@ fn new_record(fleet: &Fleet, adopt: &Adopt, context: &mut Context<'_>) -> Result
         uid: context.new_uid(),
         digest: resource.digest(),
         resource,
-        file: adopt.file.clone(),
+        file,
         missing: None,
         since: context.now,
         judged: false,
     })
 }
 
-fn new_token(fleet: &Fleet, context: &mut Context<'_>) -> JoinToken {
+pub(super) fn new_token(fleet: &Fleet, context: &mut Context<'_>) -> JoinToken {
     let mut secret = [0; 32];
     context.entropy.fill(&mut secret);
     JoinToken::new(fleet.name(), secret)
 }
 
-fn tokens_to_forget(fleet: &Fleet, cluster: starling_model::ClusterId, now: Millis) -> Vec<Change> {
+fn tokens_to_forget(fleet: &Fleet, cluster: ClusterId, now: Millis) -> Vec<Change> {
     let mut unused: Vec<&TokenRecord> = Vec::new();
     let mut forget = Vec::new();
     for token in fleet.tokens() {

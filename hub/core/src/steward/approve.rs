@@ -6,8 +6,10 @@ use starling_model::{ClusterId, ErrorCode};
 
 use super::delete::{mint_whole, over_count};
 use super::draft::Draft;
+use super::empty::{held_by, remove_all};
 use super::mint::{Authority, Removal, mint};
 use super::revise::{carry_out, removal_of};
+use super::settle::settle;
 use super::{Answer, Approve, Context, Decision, Refusal};
 use crate::change::Change;
 use crate::deletion::{proposed, siblings};
@@ -36,7 +38,9 @@ pub(super) fn decide(fleet: &Fleet, approve: &Approve, context: &mut Context<'_>
     draft.audit("proposal-approved", &proposal.name, format!("{installs} installs: {}", proposal.reason));
     let settled: Vec<_> = match proposal.kind {
         ProposalKind::Delete => siblings(fleet, proposal).collect(),
-        ProposalKind::Deselect | ProposalKind::Revise(_) | ProposalKind::Renew(_) => vec![&**proposal],
+        ProposalKind::Deselect | ProposalKind::Revise(_) | ProposalKind::Renew(_) | ProposalKind::Detach => {
+            vec![&**proposal]
+        }
     };
     for record in &settled {
         draft.change(Change::DeleteProposal(record.id));
@@ -60,6 +64,13 @@ pub(super) fn decide(fleet: &Fleet, approve: &Approve, context: &mut Context<'_>
             let removal = Removal { reason: removal.reason, ..removal_of(&draft, context, assignment, previous) };
             let (record, next) = ((**assignment).clone(), (**next).clone());
             carry_out(&mut draft, context, record, previous, next, &removal, Authority::Approval);
+        }
+        ProposalKind::Detach => {
+            for cluster in proposal.clusters.0.iter().filter_map(|id| fleet.cluster(*id)) {
+                let held = held_by(fleet, context, &cluster);
+                remove_all(&mut draft, context, &cluster, &held, &removal.reason, Authority::Approval);
+            }
+            settle(&mut draft, context);
         }
         ProposalKind::Renew(old) => {
             let Some(tombstone) = fleet.tombstone(*old) else {

@@ -6,7 +6,7 @@ use starling_model::{ResourceName, Uid};
 
 use super::{Answer, AuditEntry, Context, Decision};
 use crate::change::Change;
-use crate::deletion::{Cause, Verdict, installs_of, judge};
+use crate::deletion::{Cause, Verdict, installs_of, judge, judge_all};
 use crate::fleet::Fleet;
 use crate::resources::InputKey;
 
@@ -62,6 +62,8 @@ impl<'a> Draft<'a> {
             | Change::DeleteCluster(_)
             | Change::PutToken(_)
             | Change::DeleteToken(_)
+            | Change::PutJoinToken(_)
+            | Change::DeleteJoinToken(_)
             | Change::PutEra(_) => {}
         }
         self.after.apply(&change);
@@ -76,6 +78,11 @@ impl<'a> Draft<'a> {
         let before = self.before;
         let installs = *self.installs.entry(addon.clone()).or_insert_with(|| installs_of(before, addon));
         judge(&self.after, context.now, addon, installs, cause, asked)
+    }
+
+    /// Judges a removal of installs of several addons by the budget of the whole fleet.
+    pub(super) fn judge_all(&self, context: &Context<'_>, cause: Cause, asked: u64) -> Verdict {
+        judge_all(&self.after, context.now, cause, asked)
     }
 
     pub(super) fn audit(&mut self, action: &'static str, subject: &dyn ToString, detail: impl Into<String>) {

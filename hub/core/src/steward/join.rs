@@ -2,49 +2,106 @@
 
 use std::collections::BTreeSet;
 
-use starling_model::{ClusterId, Digest, ResourceName};
+use starling_model::{ClusterId, Digest, ResourceName, Uid};
 
-use super::{Answer, AuditEntry, Context, Decision, Join, Refusal, Renew, SeeCluster};
+use super::register::register;
+use super::{Answer, AuditEntry, Context, Decision, Refusal};
 use crate::change::Change;
-use crate::enrolment::{Admission, CredentialRefusal, admit, predates_recovery};
+use crate::enrolment::{Admission, CredentialRefusal, JoinToken, admit, predates_recovery};
 use crate::fleet::Fleet;
 use crate::records::{ClusterRecord, ClusterStage, TokenRecord};
 
+/// The first request of an agent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Join {
+    /// The token as it was shown.
+    pub token: JoinToken,
+    /// SHA-256 of the public key of the signing request, whose signature the shell has verified.
+    pub key: Digest,
+    /// UID of the cluster's kube-system namespace; empty where there is none.
+    pub fingerprint: String,
+    /// The name that the cluster wants; read only with a workspace's token, and empty where the agent was told none.
+    pub cluster_name: String,
+}
+
+/// The renewal of a certificate.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Renew {
+    /// The cluster that the present certificate names, which is ours, valid or expired.
+    pub cluster: ClusterId,
+    /// SHA-256 of the present public key, of which the caller proved possession.
+    pub proven_key: Digest,
+    /// SHA-256 of the public key of the signing request, whose signature the shell has verified.
+    pub new_key: Digest,
+    /// Whether the present certificate has expired.
+    pub expired: bool,
+}
+
+/// What a session showed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SeeCluster {
+    /// The cluster that the valid certificate names.
+    pub cluster: ClusterId,
+    /// SHA-256 of its public key.
+    pub key: Digest,
+    /// UID of the cluster's kube-system namespace; empty where there is none.
+    pub fingerprint: String,
+}
+
 /// Lets an agent in by its token; the same key may repeat it, because its answer may have been lost.
-pub(super) fn join(fleet: &Fleet, join: &Join, context: &Context<'_>) -> Result<Decision, Refusal> {
+pub(super) fn join(fleet: &Fleet, join: &Join, context: &mut Context<'_>) -> Result<Decision, Refusal> {
+    if join.token.fleet() == fleet.name()
+        && let Some(token) = fleet.join_token(&join.token.hash())
+    {
+        return register(fleet, join, token, context);
+    }
     let token = check_token(fleet, join, context).map_err(Refusal::credential)?;
     let cluster = token.cluster;
     let known = fleet.identity(cluster);
     if known.is_some_and(|record| record.revoked_keys.contains(&join.key)) {
         return Err(Refusal::credential(CredentialRefusal::KeyUnknown));
     }
-    if known.is_some_and(|record| matches!(record.stage, ClusterStage::Detaching { .. })) {
+    if known
+        .is_some_and(|record| matches!(record.stage, ClusterStage::Removing { .. } | ClusterStage::Detaching { .. }))
+    {
         return Err(Refusal::credential(CredentialRefusal::ClusterDetached));
     }
     check_fingerprint(fleet, cluster, &join.fingerprint)?;
     let name = fleet.cluster(cluster).map(|input| input.name());
+    let used = TokenRecord { used_by: Some(join.key), ..token.clone() };
+    let mut changes: Vec<Change> = identify(fleet, cluster, name.clone(), join, None, context).into_iter().collect();
+    if used != *token {
+        changes.push(Change::PutToken(used));
+    }
+    Ok(admitted(context, "cluster-joined", cluster, name, changes))
+}
+
+/// Makes the key of a joining agent the only one of its cluster; `None` if that is recorded already.
+pub(super) fn identify(
+    fleet: &Fleet,
+    id: ClusterId,
+    name: Option<ResourceName>,
+    join: &Join,
+    joined_with: Option<Uid>,
+    context: &Context<'_>,
+) -> Option<Change> {
+    let known = fleet.identity(id);
     let mut revoked_keys = known.map(|record| record.revoked_keys.clone()).unwrap_or_default();
     // Whoever joins anew with another key has lost the one before, or was copied.
     revoked_keys.extend(known.iter().flat_map(|record| &record.keys).filter(|key| **key != join.key));
     let record = ClusterRecord {
-        id: cluster,
-        name: name.clone(),
+        id,
+        name,
         keys: vec![join.key],
         revoked_keys,
         fingerprint: join.fingerprint.clone(),
         joined: context.now,
         era: era(fleet),
+        joined_with,
         stage: ClusterStage::Attached,
     };
-    let used = TokenRecord { used_by: Some(join.key), ..token.clone() };
-    let mut changes = Vec::new();
-    if known.is_none_or(|known| ClusterRecord { joined: known.joined, ..record.clone() } != **known) {
-        changes.push(Change::PutCluster(record));
-    }
-    if used != *token {
-        changes.push(Change::PutToken(used));
-    }
-    Ok(admitted(context, "cluster-joined", cluster, name, changes))
+    let is_new = known.is_none_or(|known| ClusterRecord { joined: known.joined, ..record.clone() } != **known);
+    is_new.then_some(Change::PutCluster(record))
 }
 
 fn check_token<'a>(fleet: &'a Fleet, join: &Join, context: &Context<'_>) -> Result<&'a TokenRecord, CredentialRefusal> {
@@ -126,7 +183,7 @@ pub(super) fn see(fleet: &Fleet, see: &SeeCluster, context: &Context<'_>) -> Res
 }
 
 /// Refuses a cluster that another identity stands for already: both would be planned for the same objects.
-fn check_fingerprint(fleet: &Fleet, cluster: ClusterId, fingerprint: &str) -> Result<(), Refusal> {
+pub(super) fn check_fingerprint(fleet: &Fleet, cluster: ClusterId, fingerprint: &str) -> Result<(), Refusal> {
     let is_other = |record: &ClusterRecord| {
         record.id != cluster
             && record.fingerprint == fingerprint
@@ -162,7 +219,7 @@ fn new_record(
     context: &Context<'_>,
 ) -> ClusterRecord {
     let (revoked_keys, joined, stage) = (BTreeSet::new(), context.now, ClusterStage::Attached);
-    ClusterRecord { id, name, keys, revoked_keys, fingerprint, joined, era: era(fleet), stage }
+    ClusterRecord { id, name, keys, revoked_keys, fingerprint, joined, era: era(fleet), joined_with: None, stage }
 }
 
 fn admitted(
@@ -173,7 +230,7 @@ fn admitted(
     changes: Vec<Change>,
 ) -> Decision {
     let audit = audit(context, action, cluster, &changes);
-    Decision { changes, position: context.position, answer: Answer::Admitted { cluster, name }, audit }
+    Decision { changes, position: context.position, answer: Answer::Admitted { cluster, name, put: None }, audit }
 }
 
 fn audit(context: &Context<'_>, action: &'static str, cluster: ClusterId, changes: &[Change]) -> Vec<AuditEntry> {

@@ -9,21 +9,30 @@ mod approve;
 mod delete;
 mod detach;
 mod draft;
+mod empty;
 mod join;
 mod mint;
 mod recover;
+mod register;
 mod revise;
 mod settle;
 mod sync;
+mod token;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use starling_model::{ClusterId, Digest, Era, ErrorCode, Fence, InstallKey, Millis, Position, ResourceName, Uid};
+use starling_model::{ClusterId, Era, ErrorCode, Fence, InstallKey, Millis, Position, ResourceName, Uid};
 
 use crate::change::Change;
 use crate::enrolment::{CredentialRefusal, JoinToken};
 use crate::fleet::{Fleet, Problem};
+use crate::records::JoinTokenRecord;
 use crate::resources::{InputKey, Kind, Resource};
+
+pub use adopt::{Adopt, Adopted};
+pub use detach::{Detach, DetachStage};
+pub use join::{Join, Renew, SeeCluster};
+pub use token::{CreateJoinToken, RevokeJoinToken};
 
 /// What somebody asks the steward.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,14 +46,21 @@ pub enum Request {
     ApplyResources(ApplyResources),
     /// Makes a ManagedCluster (harmless when repeated) and a join token. The shell writes the file after the commit.
     Adopt(Adopt),
-    /// Lets an agent in by its token. The shell issues the certificate after the commit.
+    /// Makes a join token of a workspace.
+    CreateJoinToken(CreateJoinToken),
+    /// Voids a join token of a workspace; clusters that joined with it stay.
+    RevokeJoinToken(RevokeJoinToken),
+    /// Lets an agent in by its token. The shell writes the document that the answer carries and issues the certificate after
+    /// the commit.
     Join(Join),
     /// Accepts another key of a known cluster. The shell issues the certificate after the commit.
     Renew(Renew),
     /// Records what a session showed that the store does not know yet; see [`crate::enrolment::admit`].
     SeeCluster(SeeCluster),
-    /// Begins a detachment, or ends it without the agent's word.
+    /// Begins a detachment, with or without a removal of what is installed, or ends it without the agent's word.
     Detach(Detach),
+    /// The agent of a cluster that is being emptied holds nothing any more.
+    Emptied(ClusterId),
     /// The agent let go of everything.
     DetachAcknowledged(ClusterId),
     /// Tells what deleting would remove, or deletes when the count is approved. The shell edits the file after the commit.
@@ -81,67 +97,6 @@ pub struct ApplyResources {
     pub resources: Vec<Resource>,
     /// Only tells what would happen.
     pub dry_run: bool,
-}
-
-/// The adoption of a cluster.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Adopt {
-    /// The workspace.
-    pub workspace: String,
-    /// The cluster's name.
-    pub name: String,
-    /// Its labels; when the cluster is there already they must be these or empty.
-    pub labels: BTreeMap<String, String>,
-    /// When the token ends.
-    pub expires: Millis,
-    /// The file that the shell writes the document to, relative to the directory.
-    pub file: String,
-}
-
-/// The first request of an agent.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Join {
-    /// The token as it was shown.
-    pub token: JoinToken,
-    /// SHA-256 of the public key of the signing request, whose signature the shell has verified.
-    pub key: Digest,
-    /// UID of the cluster's kube-system namespace; empty where there is none.
-    pub fingerprint: String,
-}
-
-/// The renewal of a certificate.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Renew {
-    /// The cluster that the present certificate names, which is ours, valid or expired.
-    pub cluster: ClusterId,
-    /// SHA-256 of the present public key, of which the caller proved possession.
-    pub proven_key: Digest,
-    /// SHA-256 of the public key of the signing request, whose signature the shell has verified.
-    pub new_key: Digest,
-    /// Whether the present certificate has expired.
-    pub expired: bool,
-}
-
-/// What a session showed.
-#[derive(Clone, Debug, PartialEq)]
-pub struct SeeCluster {
-    /// The cluster that the valid certificate names.
-    pub cluster: ClusterId,
-    /// SHA-256 of its public key.
-    pub key: Digest,
-    /// UID of the cluster's kube-system namespace; empty where there is none.
-    pub fingerprint: String,
-}
-
-/// The detachment of a cluster.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Detach {
-    /// The workspace.
-    pub workspace: String,
-    /// The cluster's name.
-    pub name: String,
-    /// Ends it without the agent's word.
-    pub forget: bool,
 }
 
 /// A deletion.
@@ -243,10 +198,21 @@ pub enum Answer {
         cluster: ClusterId,
         /// The cluster's name; `None` if it has no ManagedCluster.
         name: Option<ResourceName>,
+        /// The ManagedCluster that a cluster which registered by itself needs written, where it is not there yet.
+        put: Option<Box<Resource>>,
     },
+    /// To [`Request::CreateJoinToken`].
+    TokenCreated {
+        /// The token; shown once and stored nowhere.
+        token: JoinToken,
+        /// What is stored of it.
+        record: JoinTokenRecord,
+    },
+    /// To [`Request::RevokeJoinToken`].
+    TokenRevoked,
     /// To [`Request::SeeCluster`].
     Seen,
-    /// To [`Request::Detach`] and [`Request::DetachAcknowledged`].
+    /// To [`Request::Detach`], [`Request::Emptied`] and [`Request::DetachAcknowledged`].
     Detached {
         /// How far it is.
         stage: DetachStage,
@@ -311,34 +277,6 @@ pub enum Outcome {
     Unchanged,
 }
 
-/// An adopted cluster.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Adopted {
-    /// The cluster.
-    pub cluster: ClusterId,
-    /// False when the ManagedCluster was there already.
-    pub created: bool,
-    /// The token; shown once and stored nowhere.
-    pub token: JoinToken,
-    /// When it ends.
-    pub expires: Millis,
-    /// The document that belongs in the file.
-    pub document: Resource,
-    /// The file; for a cluster that was there already, the one it is in.
-    pub file: String,
-}
-
-/// How far a detachment is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DetachStage {
-    /// The agent was asked to let go.
-    Requested,
-    /// The agent let go.
-    Acknowledged,
-    /// The identity was dropped without the agent's word, or there never was one.
-    Forgotten,
-}
-
 /// What a deletion removes or would remove.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Deletion {
@@ -380,10 +318,13 @@ pub fn decide(fleet: &Fleet, request: &Request, context: &mut Context<'_>) -> Re
         Request::SyncInputs(sync) => sync::decide(fleet, sync, context),
         Request::ApplyResources(apply) => apply::decide(fleet, apply, context),
         Request::Adopt(adopt) => adopt::decide(fleet, adopt, context),
+        Request::CreateJoinToken(create) => token::create(fleet, create, context),
+        Request::RevokeJoinToken(revoke) => token::revoke(fleet, revoke, context),
         Request::Join(join) => join::join(fleet, join, context),
         Request::Renew(renew) => join::renew(fleet, renew, context),
         Request::SeeCluster(see) => join::see(fleet, see, context),
         Request::Detach(detach) => detach::decide(fleet, detach, context),
+        Request::Emptied(cluster) => detach::emptied(fleet, *cluster, context),
         Request::DetachAcknowledged(cluster) => detach::acknowledged(fleet, *cluster, context),
         Request::Delete(delete) => delete::decide(fleet, delete, context),
         Request::Approve(approve) => approve::decide(fleet, approve, context),
@@ -400,10 +341,13 @@ impl Request {
             Self::SyncInputs(_) => "sync-inputs",
             Self::ApplyResources(_) => "apply-resources",
             Self::Adopt(_) => "adopt",
+            Self::CreateJoinToken(_) => "create-join-token",
+            Self::RevokeJoinToken(_) => "revoke-join-token",
             Self::Join(_) => "join",
             Self::Renew(_) => "renew",
             Self::SeeCluster(_) => "see-cluster",
             Self::Detach(_) => "detach",
+            Self::Emptied(_) => "emptied",
             Self::DetachAcknowledged(_) => "detach-acknowledged",
             Self::Delete(_) => "delete",
             Self::Approve(_) => "approve",

@@ -37,6 +37,9 @@ pub(super) fn decide(fleet: &Fleet, recover: &Recover, context: &mut Context<'_>
     for token in fleet.tokens() {
         draft.change(Change::DeleteToken(token.hash));
     }
+    for token in fleet.join_tokens() {
+        draft.change(Change::DeleteJoinToken(token.hash));
+    }
     for tombstone in fleet.tombstones() {
         ask_again(&mut draft, context, tombstone);
     }

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use starling_model::{ClusterId, Uid};
 
+use super::detach::withdraw_proposals;
 use super::draft::Draft;
 use super::mint::{Authority, Removal, mint, propose};
 use super::{Context, revise};
@@ -24,6 +25,7 @@ pub(super) fn settle(draft: &mut Draft<'_>, context: &mut Context<'_>) {
     }
     revise::revise_touched(draft, context);
     shrink_proposals(draft);
+    withdraw_detachments(draft);
 }
 
 /// Finds the clusters that each assignment selected before and does not select after, with the cause.
@@ -144,6 +146,20 @@ fn carry_tombstones_along(draft: &mut Draft<'_>, context: &mut Context<'_>) -> B
         }
     }
     moved
+}
+
+/// Forgets detachments that wait for approval of clusters that are back: their document was found again.
+fn withdraw_detachments(draft: &mut Draft<'_>) {
+    let is_missing = |fleet: &crate::fleet::Fleet, id: ClusterId| {
+        fleet.cluster(id).is_some_and(|cluster| cluster.record.missing.is_some())
+    };
+    let back: Vec<ClusterId> = touched_clusters(draft)
+        .into_iter()
+        .filter(|id| is_missing(draft.before, *id) && !is_missing(&draft.after, *id))
+        .collect();
+    for id in back {
+        withdraw_proposals(draft, id);
+    }
 }
 
 /// Takes clusters out of waiting deselections that are selected again or no longer managed.

@@ -194,7 +194,7 @@ impl Hub {
     /// Asks the cluster's agent to let go of everything.
     pub(super) fn detach(&self) {
         self.change(&Change::PutCluster(ClusterRecord {
-            stage: ClusterStage::Detaching { since: Millis(1) },
+            stage: ClusterStage::Detaching { since: Millis(1), emptied: false },
             ..identity()
         }));
     }
@@ -377,6 +377,7 @@ fn identity() -> ClusterRecord {
         fingerprint: "kube-system".into(),
         joined: Millis(1),
         era: 1,
+        joined_with: None,
         stage: ClusterStage::Attached,
     }
 }

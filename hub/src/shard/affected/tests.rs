@@ -74,6 +74,7 @@ fn only_what_a_plan_is_made_of_affects_it() {
         fingerprint: String::new(),
         joined: Millis(1),
         era: 1,
+        joined_with: None,
         stage: ClusterStage::Attached,
     }));
     assert_eq!(affected(&base, &joined), Affected::Some(BTreeSet::from([id("two")])));

@@ -173,7 +173,8 @@ fn a_tombstone_document_beyond_the_budget_waits_and_the_same_name_adopts_the_ins
 #[test]
 fn a_detached_cluster_is_no_removal() {
     let mut hub = deployed(4);
-    let detach = crate::steward::Detach { workspace: "dev".into(), name: "edge-000".into(), forget: true };
+    let detach =
+        crate::steward::Detach { workspace: "dev".into(), name: "edge-000".into(), forget: true, ..Default::default() };
     hub.ask(&Request::Detach(detach)).expect("forgotten");
     assert_eq!((removed(&hub), hub.fleet.tombstones().count(), hub.fleet.spent().count()), (0, 0, 0));
 }

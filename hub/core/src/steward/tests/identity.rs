@@ -29,7 +29,12 @@ fn digest(byte: u8) -> Digest {
 }
 
 fn join(hub: &mut Hub, token: &JoinToken, byte: u8) -> Result<ClusterId, CredentialRefusal> {
-    let request = Join { token: token.clone(), key: digest(byte), fingerprint: KUBE_SYSTEM.to_owned() };
+    let request = Join {
+        token: token.clone(),
+        key: digest(byte),
+        fingerprint: KUBE_SYSTEM.to_owned(),
+        cluster_name: String::new(),
+    };
     match hub.ask(&Request::Join(request)) {
         Ok(Answer::Admitted { cluster, .. }) => Ok(cluster),
         Err(refusal) => {
@@ -50,7 +55,7 @@ fn admission(hub: &Hub, cluster: ClusterId, byte: u8) -> Admission {
 }
 
 fn detach(hub: &mut Hub, forget: bool) -> DetachStage {
-    let request = Detach { workspace: "dev".to_owned(), name: "edge".to_owned(), forget };
+    let request = Detach { workspace: "dev".to_owned(), name: "edge".to_owned(), forget, ..Detach::default() };
     match hub.ask(&Request::Detach(request)) {
         Ok(Answer::Detached { stage, .. }) => stage,
         other => panic!("a detachment answers otherwise: {other:?}"),
