@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::accept::{self, AcceptLimits, AcceptParts};
-use crate::api::auth::AdminToken;
+use crate::access::{Access, AccessMetrics, AccessParts, AdminToken, Authenticated, Reviews};
 use crate::api::{Admin, AdminParts, Problems};
 use crate::enrolment::{Enrolment, EnrolmentParts};
 use crate::keyring::Keyring;
@@ -75,6 +75,8 @@ pub struct HubParts {
     pub store: Arc<dyn Store>,
     /// Where resources come from.
     pub inputs: Inputs,
+    /// Whoever knows people and what they may do; `None` where there is only the local administrator.
+    pub reviews: Option<Arc<dyn Reviews>>,
     /// The port of agents and of the admin API.
     pub listener: Arc<dyn Listener>,
     /// How many connections it takes on.
@@ -194,6 +196,12 @@ impl Hub {
             ),
         );
         shard::metrics::register(&parts.metrics, &shard);
+        let access = Access::new(AccessParts {
+            admin_token: AdminToken::new(parts.keyring.admin_token()),
+            reviews: parts.reviews,
+            clock: Arc::clone(&parts.clock),
+            metrics: AccessMetrics::register(&parts.metrics),
+        });
         let admin = Admin::new(AdminParts {
             fleet: fleet.clone(),
             shard: Arc::clone(&shard),
@@ -203,15 +211,14 @@ impl Hub {
             documents: documents.clone(),
             problems,
             hold: hold.clone(),
+            access: access.clone(),
             keyring: Arc::clone(&parts.keyring),
             agent_address: parts.agent_address,
             clock: Arc::clone(&parts.clock),
             entropy: Arc::clone(&parts.entropy),
         });
-        let token = AdminToken::new(parts.keyring.admin_token());
         let admin = AdminServiceServer::new(admin).max_decoding_message_size(ADMIN_MESSAGE);
-        let admin =
-            tonic::service::interceptor::InterceptedService::new(admin, move |request| token.authenticate(request));
+        let admin = Authenticated::new(admin, access);
         let enrolment = Enrolment::new(EnrolmentParts {
             keyring: Arc::clone(&parts.keyring),
             steward: Arc::new(steward.clone()),

@@ -3,6 +3,7 @@
 //! Owns the IO around the decisions of `starling-hub-core`. [`hub`] alone knows every component.
 
 pub mod accept;
+pub mod access;
 pub mod api;
 pub mod config;
 pub mod enrolment;

@@ -8,9 +8,10 @@ use starling_model::{ErrorCode, ResourceName, Uid, ids};
 use starling_proto::v1;
 use tonic::{Request, Response, Status};
 
-use super::auth::Caller;
 use super::error::{refused, status};
+pub(super) use super::permit::caller;
 use super::{Admin, internal};
+use crate::access::Caller;
 use crate::source::{EditError, yaml};
 use crate::sync::Turn;
 
@@ -82,7 +83,7 @@ impl Admin {
             }
             // Only now that the files say so may what was deleted come back.
             self.ask(&actor, Ask::ApplyResources(ApplyResources { resources, dry_run: false })).await?;
-            turn.now(&actor).await.map_err(refused)?;
+            turn.now(&actor.to_string()).await.map_err(refused)?;
         }
         Ok(Response::new(v1::ApplyResponse { resources: checked.into_iter().map(applied).collect() }))
     }
@@ -149,17 +150,17 @@ impl Admin {
         Ok(Response::new(v1::RecoverStoreResponse { era_number: era.number, position: position.0 }))
     }
 
-    pub(super) async fn ask(&self, actor: &str, request: Ask) -> Result<Answer, Status> {
-        self.parts.steward.submit(actor, request).await.map_err(refused)
+    pub(super) async fn ask(&self, caller: &Caller, request: Ask) -> Result<Answer, Status> {
+        self.parts.steward.submit(&caller.to_string(), request).await.map_err(refused)
     }
 
     /// Takes the turn of the directory: it is known as it is, and nobody else reads it.
-    async fn turn(&self, actor: &str) -> Result<Turn<'_>, Status> {
-        self.parts.sync.turn(actor).await.map_err(refused)
+    async fn turn(&self, caller: &Caller) -> Result<Turn<'_>, Status> {
+        self.parts.sync.turn(&caller.to_string()).await.map_err(refused)
     }
 
-    async fn sync(&self, actor: &str) -> Result<(), Status> {
-        self.parts.sync.now(actor).await.map_err(refused)
+    async fn sync(&self, caller: &Caller) -> Result<(), Status> {
+        self.parts.sync.now(&caller.to_string()).await.map_err(refused)
     }
 
     /// Writes documents; returns the edit to make where the directory cannot be written.
@@ -192,12 +193,6 @@ impl Admin {
             }
         }
     }
-}
-
-/// Returns who calls.
-pub(super) fn caller<T>(request: &Request<T>) -> Result<String, Status> {
-    let caller = request.extensions().get::<Caller>();
-    caller.map(|caller| caller.name.clone()).ok_or_else(|| status(ErrorCode::Unauthenticated, "no token was sent"))
 }
 
 fn parse(documents: &str) -> Result<Vec<Resource>, Status> {

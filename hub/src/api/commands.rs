@@ -14,8 +14,8 @@ use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Status};
 
-use super::change::caller;
 use super::error::status;
+use super::permit::caller;
 use super::select::name_of;
 use super::{Admin, Answers};
 use crate::ports::EntropyExt;

@@ -3,7 +3,6 @@
 //! Owns turning questions into lookups of the fleet and of the status index, and requests into the steward's. Does not own
 //! any rule. Every answer is of one position of the fleet.
 
-pub mod auth;
 mod catalogue;
 mod change;
 mod clusters;
@@ -12,6 +11,7 @@ mod detach;
 pub mod error;
 mod installs;
 mod objects;
+mod permit;
 mod problems;
 mod select;
 mod status;
@@ -28,6 +28,7 @@ use starling_proto::v1::admin_service_server::AdminService;
 use tokio::sync::watch::Receiver;
 use tonic::{Request, Response, Status};
 
+use crate::access::Access;
 use crate::keyring::Keyring;
 use crate::ports::{Clock, Entropy};
 use crate::shard::Shard;
@@ -56,6 +57,8 @@ pub struct AdminParts {
     pub problems: Problems,
     /// Whether the fleet holds.
     pub hold: Hold,
+    /// Who may do what.
+    pub access: Access,
     /// The fleet's secrets.
     pub keyring: Arc<Keyring>,
     /// The address that agents dial, host:port.
@@ -191,8 +194,13 @@ impl AdminService for Admin {
     }
 
     async fn who_am_i(&self, request: Request<v1::WhoAmIRequest>) -> Result<Response<v1::WhoAmIResponse>, Status> {
-        let name = change::caller(&request)?;
-        Ok(Response::new(v1::WhoAmIResponse { name, groups: Vec::new(), authenticator: "token-file".to_owned() }))
+        let caller = permit::caller(&request)?;
+        let person = caller.person();
+        Ok(Response::new(v1::WhoAmIResponse {
+            name: person.name.clone(),
+            groups: person.groups.clone(),
+            authenticator: caller.authenticator().as_str().to_owned(),
+        }))
     }
 
     async fn create_join_token(

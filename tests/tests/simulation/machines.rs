@@ -75,6 +75,7 @@ async fn run_hub(world: Arc<World>, draws: Random) -> turmoil::Result {
         keyring: Arc::clone(&world.keyring),
         store: Arc::new(MemoryStore::over(&world.medium(), Arc::clone(&world.clock) as _)),
         inputs: Inputs::Scans(inputs),
+        reviews: None,
         listener: Arc::new(SimListener::bind(PORT).await?),
         accept: AcceptLimits::for_connections(100),
         limits: Limits::DEFAULT,
