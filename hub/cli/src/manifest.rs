@@ -4,13 +4,21 @@
 //! text is indented like the placeholder), inside double quotes (the text is escaped), or in a plain scalar (the text
 //! must be harmless there).
 
+use starling_model::DigestWriter;
+
 use crate::failure::Failure;
 
 /// The agent's manifest, with `{{NAME}}` where something is filled in.
 const TEMPLATE: &str = include_str!("../../../agent/manifest/agent.yaml");
 
+/// The placeholder of the cluster's own name.
+const CLUSTER_NAME: &str = "{{CLUSTER_NAME}}";
+
 /// The image of an agent as old as this program.
 pub(crate) const DEFAULT_IMAGE: &str = concat!("ghcr.io/starling-dev/starling-agent:", env!("CARGO_PKG_VERSION"));
+
+/// What stands for a cluster's name that is not known yet; envsubst, Flux and Cluster API's tools fill it in.
+pub(crate) const CLUSTER_NAME_VARIABLE: &str = "${CLUSTER_NAME}";
 
 /// What is filled in.
 #[derive(Clone, Debug)]
@@ -25,6 +33,8 @@ pub(crate) struct Parameters {
     pub(crate) fleet: String,
     /// The agent's image.
     pub(crate) image: String,
+    /// The name under which a cluster joins with a workspace's token; empty where the token names the cluster.
+    pub(crate) cluster_name: String,
 }
 
 /// Fills the agent's manifest.
@@ -36,21 +46,30 @@ pub(crate) fn render(parameters: &Parameters) -> Result<String, Failure> {
 }
 
 fn fill(template: &str, parameters: &Parameters) -> Result<String, Failure> {
+    let join =
+        DigestWriter::new("join").field(parameters.token.as_bytes()).field(parameters.trust_pem.as_bytes()).finish();
+    let join = join.to_string();
     let values = [
         ("{{TOKEN}}", parameters.token.as_str()),
         ("{{TRUST_PEM}}", parameters.trust_pem.as_str()),
         ("{{HUB}}", parameters.hub.as_str()),
         ("{{FLEET}}", parameters.fleet.as_str()),
         ("{{IMAGE}}", parameters.image.as_str()),
+        ("{{CLUSTER_NAME}}", parameters.cluster_name.as_str()),
+        ("{{JOIN_DIGEST}}", join.as_str()),
     ];
     let mut filled = String::from(
-        "# Made by `starling adopt cluster`. It holds a one-time token: pass it on as you would a password.\n",
+        "# Made by `starling`. It holds a token that lets a cluster in: pass it on as you would a password.\n",
     );
     // The template begins with words about its placeholders.
     for line in template.lines().skip_while(|line| line.starts_with('#')) {
         if line.trim_start().starts_with('#') {
             filled.push_str(line);
             filled.push('\n');
+            continue;
+        }
+        // An argument with the name is left out where the token knows it.
+        if parameters.cluster_name.is_empty() && line.contains(CLUSTER_NAME) && !line.contains(&format!("\"{CLUSTER_NAME}\"")) {
             continue;
         }
         let mut line = line.to_owned();
@@ -79,7 +98,8 @@ fn fill_line(line: &str, placeholder: &str, value: &str) -> Result<String, Failu
     }
     // Inside a longer scalar, quoted or not, nothing may be needed that would have to be escaped.
     let harmless = |byte: u8| byte.is_ascii_alphanumeric() || b"._:/@-+=~[]".contains(&byte);
-    if value.is_empty() || !value.bytes().all(harmless) {
+    let variable = value == CLUSTER_NAME_VARIABLE;
+    if value.is_empty() || !(variable || value.bytes().all(harmless)) {
         let name = placeholder.trim_matches(['{', '}']).to_lowercase();
         return Err(Failure::usage(format!("{value:?} cannot stand in a manifest as the {name}")));
     }
@@ -101,6 +121,7 @@ mod tests {
             hub: "[2001:db8::1]:8443".into(),
             fleet: "demo".into(),
             image: "registry.example:5000/agent@sha256:0123".into(),
+            cluster_name: String::new(),
         }
     }
 
@@ -127,6 +148,19 @@ mod tests {
     }
 
     #[test]
+    fn a_clusters_name_stands_where_it_is_given() {
+        let template = "args:\n- --fleet={{FLEET}}\n- --cluster-name={{CLUSTER_NAME}}\nvalue: \"{{CLUSTER_NAME}}\"\n";
+        let nameless = documents(&fill(template, &parameters()).unwrap());
+        assert_eq!(nameless[0], serde_json::json!({"args": ["--fleet=demo"], "value": ""}));
+        for name in ["edge-1", CLUSTER_NAME_VARIABLE] {
+            let named = Parameters { cluster_name: name.into(), ..parameters() };
+            let named = documents(&fill(template, &named).unwrap());
+            assert_eq!(named[0]["args"][1], format!("--cluster-name={name}"));
+            assert_eq!(named[0]["value"], name);
+        }
+    }
+
+    #[test]
     fn what_would_break_the_document_is_refused() {
         for image in ["a b", "x\"y", "x'y", "a\nkind: Secret", "x#y", "{{TOKEN}}", ""] {
             let parameters = Parameters { image: image.into(), ..parameters() };
@@ -149,6 +183,13 @@ mod tests {
                 assert!(!document[field].is_null(), "{field} is missing in {document}");
             }
         }
+        let restarts = |parameters: &Parameters| {
+            let text = render(parameters).unwrap();
+            text.lines().find(|line| line.contains("join-digest")).unwrap().to_owned()
+        };
+        assert_ne!(restarts(&parameters), restarts(&Parameters { trust_pem: PEM.into(), ..self::parameters() }));
+        let named = render(&Parameters { cluster_name: "edge-1".into(), ..self::parameters() }).unwrap();
+        assert!(named.contains("value: \"edge-1\""), "{named}");
         let mut certificates = 0;
         count_certificates(&Value::from(documents), &mut certificates);
         assert_eq!(certificates, 2);

@@ -55,6 +55,7 @@ pub(super) async fn run(hub: &Hub, arguments: AdoptArguments, output: &mut Outpu
         hub: answer.agent_address.clone(),
         fleet: answer.fleet.clone(),
         image: arguments.image.unwrap_or_else(|| manifest::DEFAULT_IMAGE.to_owned()),
+        cluster_name: String::new(),
     })?;
     let adoption = AdoptionView {
         workspace: arguments.workspace,
