@@ -60,6 +60,10 @@ pub struct Config {
     #[arg(long, env = "STARLING_HUB_HTTP", value_name = "ADDR", default_value = "127.0.0.1:8080")]
     pub http: SocketAddr,
 
+    /// Where traces go, OTLP over gRPC, such as http://collector:4317 [default: OTEL_EXPORTER_OTLP_ENDPOINT, else nowhere]
+    #[arg(long, env = "STARLING_HUB_OTLP_ENDPOINT", value_name = "URL")]
+    pub otlp_endpoint: Option<String>,
+
     /// How log lines look
     #[arg(long, env = "STARLING_HUB_LOG_FORMAT", value_enum, default_value_t)]
     pub log_format: LogFormat,

@@ -34,6 +34,8 @@ use crate::store::{Store, keys};
 use crate::sync::{Sync, SyncParts};
 use crate::tasks::{Deaths, Task, TaskDied, TaskError, Tasks};
 use crate::tls::{self, Tls};
+use crate::traced::Traced;
+use crate::traces::Traces;
 use crate::view::FleetView;
 use crate::web::Readiness;
 
@@ -130,6 +132,7 @@ impl Hub {
         if let Start::Hold(reason) = start {
             hold.engage(reason);
         }
+        let traces = Traces::default();
         let shard = Shard::new(ShardParts {
             fleet: fleet.clone(),
             fleet_key: parts.keyring.fleet_key().clone(),
@@ -138,6 +141,7 @@ impl Hub {
             clock: Arc::clone(&parts.clock),
             limits: parts.limits,
             hub: parts.name.clone(),
+            traces: traces.clone(),
         });
         let (steward_task, steward) = Steward::new(StewardParts {
             store: Arc::clone(&parts.store),
@@ -149,6 +153,8 @@ impl Hub {
             clock: Arc::clone(&parts.clock),
             entropy: Arc::clone(&parts.entropy),
             process: parts.name.clone(),
+            metrics: parts.metrics.steward.clone(),
+            traces,
         });
         let serving = CancellationToken::new();
         let (tasks, deaths) = Tasks::new();
@@ -218,6 +224,7 @@ impl Hub {
             entropy: Arc::clone(&parts.entropy),
         });
         let admin = AdminServiceServer::new(admin).max_decoding_message_size(ADMIN_MESSAGE);
+        let admin = Traced::new(admin, parts.metrics.calls.clone());
         let admin = Authenticated::new(admin, access);
         let enrolment = Enrolment::new(EnrolmentParts {
             keyring: Arc::clone(&parts.keyring),

@@ -23,5 +23,7 @@ pub mod sync;
 pub mod tasks;
 pub mod telemetry;
 pub mod tls;
+pub mod traced;
+pub mod traces;
 pub mod view;
 pub mod web;

@@ -10,7 +10,7 @@ use crate::accept::AcceptLimits;
 use crate::config::Config;
 use crate::hub::{Hub, HubParts, Inputs, READY};
 use crate::keyring::{GivenAuthority, KeyDirectory, Keyring, KeyringOptions, write_admin_context};
-use crate::metrics::Metrics;
+use crate::metrics::{DiskCollector, Metrics};
 use crate::ports::{Clock, Entropy, OsEntropy, SystemClock, TcpListenerPort};
 use crate::shutdown::Signals;
 use crate::source::Directory;
@@ -26,9 +26,11 @@ const PROCESS: &str = "hub";
 ///
 /// # Errors
 /// It cannot start, or a task that it cannot be without has ended.
-pub async fn serve(config: &Config) -> Result<()> {
+pub async fn serve(config: &Config, metrics: Metrics) -> Result<()> {
     let mut signals = Signals::install().context("take over SIGTERM and SIGINT")?;
-    let (metrics, readiness) = (Metrics::new(), Readiness::waiting_for(&[READY]));
+    let readiness = Readiness::waiting_for(&[READY]);
+    let disk = DiskCollector { state: config.state.clone(), store: config.store() };
+    metrics.register(|registry| registry.register_collector(Box::new(disk)));
     let http = TcpListenerPort::bind(config.http).await;
     let http = http.with_context(|| format!("listen on {} for monitoring", config.http))?;
     let monitoring = web::serve(Arc::new(http), metrics.clone(), readiness.clone(), std::future::pending());

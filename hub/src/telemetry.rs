@@ -1,13 +1,16 @@
-//! Logs: for people or as JSON, on standard error, filtered by `STARLING_LOG`.
+//! Logs: for people or as JSON, on standard error, filtered by `STARLING_LOG`; and traces, where somebody asks for them.
 //!
 //! The policy: lines are lower case without a full stop, values are fields, ERROR means that a person must look.
 
 use std::io::{self, IsTerminal as _};
 
-use tracing_subscriber::EnvFilter;
+use starling_telemetry::TRACE;
+use starling_telemetry::export::Export;
+use tracing_subscriber::filter::{FilterExt as _, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _};
 
 /// The variable that holds the filter, such as `info,starling_hub::steward=debug`.
 pub const FILTER_VARIABLE: &str = "STARLING_LOG";
@@ -36,15 +39,15 @@ pub enum TelemetryError {
     Twice(#[from] tracing_subscriber::util::TryInitError),
 }
 
-/// Sets up the process's logs, panics included.
+/// Sets up the process's logs, panics included, and its traces where there is an exporter.
 ///
 /// # Errors
 /// See [`TelemetryError`].
-pub fn init(format: LogFormat) -> Result<(), TelemetryError> {
+pub fn init(format: LogFormat, export: Option<&Export>) -> Result<(), TelemetryError> {
     let filter = std::env::var(FILTER_VARIABLE).unwrap_or_default();
     let filter = EnvFilter::try_new(if filter.is_empty() { DEFAULT_FILTER } else { &filter })?;
     let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    subscriber(format, filter, colours, io::stderr).try_init()?;
+    subscriber(format, filter, colours, io::stderr, export).try_init()?;
     let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         tracing::error!(%panic, "a defect made a thread panic");
@@ -58,16 +61,19 @@ fn subscriber<W>(
     filter: EnvFilter,
     colours: bool,
     writer: W,
+    export: Option<&Export>,
 ) -> Box<dyn tracing::Subscriber + Send + Sync>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let registry = tracing_subscriber::registry().with(filter);
+    // Spans of traces are no part of log lines.
+    let filter = filter.and(filter_fn(|metadata| metadata.target() != TRACE));
     let layer = tracing_subscriber::fmt::layer().with_writer(writer);
-    match format {
-        LogFormat::Human => Box::new(registry.with(layer.with_ansi(colours).with_target(false))),
-        LogFormat::Json => Box::new(registry.with(layer.json().flatten_event(true).with_span_list(false))),
-    }
+    let layer = match format {
+        LogFormat::Human => layer.with_ansi(colours).with_target(false).with_filter(filter).boxed(),
+        LogFormat::Json => layer.json().flatten_event(true).with_span_list(false).with_filter(filter).boxed(),
+    };
+    Box::new(tracing_subscriber::registry().with(layer).with(export.map(Export::layer)))
 }
 
 #[cfg(test)]
@@ -93,7 +99,7 @@ mod tests {
     fn logged(format: LogFormat) -> String {
         let lines = Lines::default();
         let writer = lines.clone();
-        let subscriber = subscriber(format, EnvFilter::new("info"), false, move || writer.clone());
+        let subscriber = subscriber(format, EnvFilter::new("info"), false, move || writer.clone(), None);
         tracing::subscriber::with_default(subscriber, || {
             tracing::info!(cluster = "edge-1", "a cluster joined");
             tracing::debug!("not shown");

@@ -33,11 +33,13 @@ const METHODS: [&str; 20] = [
     "RevokeJoinToken",
 ];
 
+type Label = [(&'static str, &'static str); 1];
+
 /// Metrics of calls that were let in; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct CallMetrics {
     calls: Family<[(&'static str, &'static str); 2], Counter>,
-    took: Family<[(&'static str, &'static str); 1], Histogram, fn() -> Histogram>,
+    took: Family<Label, Histogram, fn() -> Histogram>,
 }
 
 impl CallMetrics {

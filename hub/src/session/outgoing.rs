@@ -6,6 +6,7 @@ use prost::Message as _;
 use starling_model::session::{Desired, DesiredAction, DesiredEntry, Held, HubMessage, Lease, Welcome};
 use starling_model::{Action, Digest, Entry, Era, Fence, InstallKey, Uid};
 use starling_proto::{fragment, v1};
+use starling_telemetry::{TRACE, context};
 
 use crate::shard::{Assigned, OpenSession};
 
@@ -115,7 +116,8 @@ impl Outgoing {
             desired.entries = self.entries(session, &assigned);
         }
         let message = v1::connect_response::Message::Desired(desired);
-        let message = v1::ConnectResponse { message: Some(message), traceparent: String::new() };
+        let traceparent = if unchanged { String::new() } else { trace_sending(session, &assigned) };
+        let message = v1::ConnectResponse { message: Some(message), traceparent };
         self.sent_fence = Some(fence);
         let (size, limit) = (message.encoded_len(), shard.parts.limits.message_bytes);
         if size > limit as usize {
@@ -179,4 +181,14 @@ impl Outgoing {
         }
         Some(part)
     }
+}
+
+/// Leaves a span of a plan that is sent in the trace that made it so, and returns the context for the agent.
+fn trace_sending(session: &OpenSession, assigned: &Assigned) -> String {
+    if assigned.trace.is_empty() {
+        return String::new();
+    }
+    let span = tracing::info_span!(target: TRACE, "send plan", cluster = %session.cluster.id);
+    context::follow(&span, &assigned.trace);
+    context::of(&span)
 }

@@ -9,6 +9,7 @@ use starling_hub_core::steward::{Request, SeeCluster};
 use starling_model::session::{AgentMessage, Heartbeat, Receipt, StatusBatch};
 use starling_model::{ErrorCode, Fence};
 use starling_proto::v1;
+use starling_telemetry::{TRACE, context};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -28,7 +29,8 @@ impl Task<'_> {
         }
         let limit = shard.parts.limits.message_bytes as usize;
         let whole = self.assembler.accept(message, limit).map_err(|error| End::Garbled(error.to_string()))?;
-        let Some(whole) = whole else { return Ok(()) };
+        let Some(mut whole) = whole else { return Ok(()) };
+        let traceparent = std::mem::take(&mut whole.traceparent);
         match AgentMessage::try_from(whole).map_err(|error| End::Garbled(error.to_string()))? {
             AgentMessage::Status(batch) => self.status(&batch),
             AgentMessage::Heartbeat(heartbeat) => {
@@ -36,7 +38,7 @@ impl Task<'_> {
                 Ok(())
             }
             AgentMessage::Receipt(receipt) => {
-                self.receipt(receipt);
+                self.receipt(receipt, &traceparent);
                 Ok(())
             }
             AgentMessage::CommandResult(result) => {
@@ -104,7 +106,12 @@ impl Task<'_> {
         }
     }
 
-    fn receipt(&mut self, receipt: Receipt) {
+    fn receipt(&mut self, receipt: Receipt, traceparent: &str) {
+        if context::is_context(traceparent) {
+            let refused = receipt.refused.is_some();
+            let span = tracing::info_span!(target: TRACE, "receipt", cluster = %self.caller.cluster, refused);
+            context::follow(&span, traceparent);
+        }
         let mut state = self.session.cluster.state();
         match receipt.refused {
             None => {

@@ -22,6 +22,8 @@ pub struct Assigned {
     pub digest: Digest,
     /// The fence of the position that it was computed from; `None` while the store has no era.
     pub fence: Option<Fence>,
+    /// The context of the trace that made it so; empty for none.
+    pub trace: Arc<str>,
 }
 
 /// A cluster that opened a session since the process started.

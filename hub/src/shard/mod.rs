@@ -31,6 +31,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::ports::Clock;
 use crate::steward::Hold;
+use crate::traces::Traces;
 
 pub use cluster::Assigned;
 pub(crate) use cluster::Cluster;
@@ -60,6 +61,8 @@ pub struct ShardParts {
     pub limits: Limits,
     /// The process's name, for people.
     pub hub: String,
+    /// Which trace each position belongs to.
+    pub traces: Traces,
 }
 
 /// The hub process's own lease, which no command lease outlives.

@@ -10,6 +10,8 @@ use starling_hub_core::enrolment::{Admission, admit};
 use starling_hub_core::fleet::Fleet;
 use starling_hub_core::planner;
 use starling_model::{Fence, Millis};
+use starling_telemetry::{TRACE, context};
+use tracing::Span;
 
 use super::Shard;
 use super::affected::{Affected, affected};
@@ -89,18 +91,30 @@ impl Shard {
             Affected::All => self.clusters(),
             Affected::Some(ids) => ids.iter().filter_map(|id| self.cluster(id)).collect(),
         };
+        let span = self.trace_pass(old, fleet, clusters.len());
+        let trace: Arc<str> = context::of(&span).into();
         for chunk in clusters.chunks(CHUNK) {
             for cluster in chunk {
-                self.replan_at(cluster, fleet);
+                self.replan_at(cluster, fleet, &trace);
             }
             tokio::task::yield_now().await;
         }
+        drop(span);
         self.progress.verify(self.fence(fleet), self.parts.clock.uptime());
         self.changed();
         tracing::debug!(position = %fleet.position(), clusters = clusters.len(), "plans are up to date");
     }
 
-    fn replan_at(&self, cluster: &Cluster, fleet: &Fleet) {
+    /// Opens the span of a pass over what a traced change can concern; otherwise one that is not recorded.
+    fn trace_pass(&self, old: Option<&Fleet>, fleet: &Fleet, clusters: usize) -> Span {
+        let newest = old.and_then(|old| self.parts.traces.newest(old.position(), fleet.position()));
+        let Some(traceparent) = newest else { return Span::none() };
+        let span = tracing::info_span!(target: TRACE, "plan", clusters, position = fleet.position().0);
+        context::follow(&span, &traceparent);
+        span
+    }
+
+    fn replan_at(&self, cluster: &Cluster, fleet: &Fleet, trace: &Arc<str>) {
         let mut state = cluster.state();
         if state.session.is_none() && fleet.cluster(cluster.id).is_none() {
             drop(state);
@@ -116,7 +130,7 @@ impl Shard {
         }
         // A session that opened in the meantime was planned from this fleet or a newer one.
         if state.planned_at <= fleet.position() {
-            self.plan_into(cluster, &mut state, fleet);
+            self.plan_into(cluster, &mut state, fleet, trace);
         }
     }
 
@@ -124,11 +138,11 @@ impl Shard {
     pub(crate) fn replan(&self, cluster: &Cluster, state: &mut State) {
         // Read under the cluster's lock, so that no older plan replaces a newer one.
         let fleet = self.fleet();
-        self.plan_into(cluster, state, &fleet);
+        self.plan_into(cluster, state, &fleet, &Arc::default());
         // The same plan is right at this position too, which no pass has said for a cluster that it did not see.
         if let Some(assigned) = &state.assigned {
-            let (plan, digest) = (Arc::clone(&assigned.plan), assigned.digest);
-            state.assigned = Some(Arc::new(Assigned { plan, digest, fence: self.fence(&fleet) }));
+            let (plan, digest, trace) = (Arc::clone(&assigned.plan), assigned.digest, Arc::clone(&assigned.trace));
+            state.assigned = Some(Arc::new(Assigned { plan, digest, fence: self.fence(&fleet), trace }));
         }
     }
 
@@ -144,7 +158,7 @@ impl Shard {
         (Some(fence.era) == self.era()).then_some((fence, assigned))
     }
 
-    fn plan_into(&self, cluster: &Cluster, state: &mut State, fleet: &Fleet) {
+    fn plan_into(&self, cluster: &Cluster, state: &mut State, fleet: &Fleet, trace: &Arc<str>) {
         let plan = planner::plan(fleet, cluster.id, &state.facts);
         self.counters.planned.add(1);
         state.planned_at = fleet.position();
@@ -152,7 +166,7 @@ impl Shard {
             return;
         }
         let (plan, digest) = self.plans.share(plan);
-        let assigned = Arc::new(Assigned { plan, digest, fence: self.fence(fleet) });
+        let assigned = Arc::new(Assigned { plan, digest, fence: self.fence(fleet), trace: Arc::clone(trace) });
         let is_other = state.assigned.as_ref().is_none_or(|old| old.digest != assigned.digest);
         state.assigned = Some(assigned);
         state.standing = None;

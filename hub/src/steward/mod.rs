@@ -6,6 +6,7 @@
 mod audit;
 mod hold;
 mod task;
+mod traced;
 
 use starling_hub_core::steward::{Answer, Refusal, Request};
 use starling_model::ErrorCode;
@@ -29,6 +30,8 @@ pub struct StewardHandle {
 struct Asked {
     actor: String,
     request: Request,
+    /// The context of the trace that the request belongs to; empty for none.
+    traceparent: String,
     reply: oneshot::Sender<Result<Answer, Refusal>>,
 }
 
@@ -41,7 +44,8 @@ impl StewardHandle {
     /// Why the request was not granted; `Unavailable` when the steward has stopped.
     pub async fn submit(&self, actor: &str, request: Request) -> Result<Answer, Refusal> {
         let (reply, answer) = oneshot::channel();
-        let asked = Asked { actor: actor.to_owned(), request, reply };
+        let traceparent = starling_telemetry::context::current();
+        let asked = Asked { actor: actor.to_owned(), request, traceparent, reply };
         self.requests.send(asked).await.map_err(|_| stopped())?;
         answer.await.map_err(|_| stopped())?
     }

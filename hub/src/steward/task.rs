@@ -2,20 +2,24 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use starling_hub_core::fleet::Fleet;
 use starling_hub_core::hold::{Mark, POSITION_BLOCK};
 use starling_hub_core::steward::{self as rules, Answer, Context, Decision, Heard, Refusal, Request};
 use starling_model::{Era, ErrorCode, Position};
+use starling_telemetry::context;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
-use super::{Asked, Audit, Hold, StewardHandle, WAITING};
+use super::{Asked, Audit, Hold, StewardHandle, WAITING, traced};
 use crate::keyring::Keyring;
+use crate::metrics::StewardMetrics;
 use crate::ports::{Clock, Entropy};
 use crate::store::keys::CodecError;
 use crate::store::{Compare, Outcome, Store, StoreError, Transaction, Write, keys};
+use crate::traces::Traces;
 
 /// How long a committed decision may take to be seen by this process's own readers.
 const APPLIES_WITHIN: Duration = Duration::from_secs(10);
@@ -43,6 +47,10 @@ pub struct StewardParts {
     pub entropy: Arc<dyn Entropy>,
     /// The name of this process, written beside the position.
     pub process: String,
+    /// Where decisions and commits are counted.
+    pub metrics: StewardMetrics,
+    /// Which trace each position belongs to.
+    pub traces: Traces,
 }
 
 /// The task that performs decisions.
@@ -66,6 +74,18 @@ enum CommitError {
     Store(#[from] StoreError),
 }
 
+impl CommitError {
+    /// Returns the label of the metric.
+    fn as_str(&self) -> &'static str {
+        match self {
+            Self::Conflict => "conflict",
+            Self::Mark(_) => "mark",
+            Self::Codec(_) => "codec",
+            Self::Store(_) => "store",
+        }
+    }
+}
+
 impl Steward {
     /// Makes the steward and the way to ask it.
     #[must_use]
@@ -82,8 +102,13 @@ impl Steward {
                 () = cancelled.cancelled() => return,
                 asked = self.requests.recv() => asked,
             };
-            let Some(Asked { actor, request, reply }) = asked else { return };
-            let outcome = self.serve(&actor, &request).await;
+            let Some(Asked { actor, request, traceparent, reply }) = asked else { return };
+            self.parts.metrics.waiting.set(i64::try_from(self.requests.len()).unwrap_or(i64::MAX));
+            let began = Instant::now();
+            let span = traced::decision(&traceparent, &actor, &request);
+            let outcome = self.serve(&actor, &request).instrument(span).await;
+            let refused = outcome.as_ref().err().map(|refusal| refusal.code);
+            self.parts.metrics.decided(request.as_str(), began.elapsed(), refused);
             if let Err(refusal) = &outcome {
                 tracing::info!(%actor, request = request.as_str(), code = %refusal.code, reason = %refusal.message, "request refused");
             }
@@ -102,8 +127,14 @@ impl Steward {
             if decision.changes.is_empty() {
                 return Ok(decision.answer);
             }
-            match self.commit(&fleet, &decision).await {
+            let span = traced::commit(actor, request, decision.position);
+            // Before it is written: whoever reads the position may be faster than this task.
+            self.parts.traces.note(decision.position, &context::of(&span));
+            let began = Instant::now();
+            let outcome = self.commit(&fleet, &decision).instrument(span).await;
+            match outcome {
                 Ok(()) => {
+                    self.parts.metrics.committed(began.elapsed());
                     self.parts.audit.record(self.parts.clock.now(), decision.position, &decision.audit);
                     self.written = decision.position;
                     let applied = self.wait_until_applied(decision.position, "it was written, look again").await;
@@ -115,9 +146,11 @@ impl Steward {
                     return Ok(decision.answer);
                 }
                 Err(CommitError::Conflict) => {
+                    self.parts.metrics.not_committed(CommitError::Conflict.as_str());
                     self.wait_until_applied(Position(fleet.position().0 + 1), "nothing was changed, try again").await?;
                 }
                 Err(error @ (CommitError::Mark(_) | CommitError::Codec(_) | CommitError::Store(_))) => {
+                    self.parts.metrics.not_committed(error.as_str());
                     return Err(unavailable(&error));
                 }
             }

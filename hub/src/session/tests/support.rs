@@ -135,6 +135,7 @@ impl Hub {
         let hold = Hold::new(None);
         let (fleet, followed) = watch::channel(Arc::new(Fleet::new("test")));
         let shard = Shard::new(ShardParts {
+            traces: crate::traces::Traces::default(),
             fleet: followed,
             fleet_key: key(),
             hold: hold.clone(),
