@@ -19,7 +19,7 @@ use crate::fleet::{AssignmentInput, ClusterInput, Fleet};
 use crate::records::{ClusterStage, ProposalKind, RevisionRecord};
 
 pub use kubernetes::{KubernetesRange, RangeError};
-pub use revision::{Ingredients, removes_workloads, revise};
+pub use revision::{Ingredients, OWN_NAMESPACES, removes_workloads, revise};
 
 /// The version of the renderer, part of every revision: it changes when the same documents render to other objects.
 pub const RENDERER_VERSION: u32 = 1;

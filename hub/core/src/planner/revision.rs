@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use starling_model::labels::DEFAULT_ADDON_NAMESPACE;
+use starling_model::labels::{DEFAULT_ADDON_NAMESPACE, SYSTEM_NAMESPACE};
 use starling_model::plan::Render;
 use starling_model::{BlockedReason, Digest, DigestWriter, InstallKey, Object, ObjectKey, ResourceName, Uid};
 
@@ -11,6 +11,12 @@ use super::{RENDERER_VERSION, objects};
 use crate::fleet::Fleet;
 use crate::records::{DOCUMENT_BYTES, RevisionRecord};
 use crate::resources::{Addon, AddonAssignment, AddonVersion, PLATFORM_NAMESPACE, Workspace};
+
+/// The namespaces that Starling itself lives in: the agent's and the hub's, and that of the hub's own resources.
+///
+/// No assignment puts its objects there, on any cluster: on the hub's own, a release there could take over the hub's, and take
+/// it along when it goes.
+pub const OWN_NAMESPACES: [&str; 2] = [SYSTEM_NAMESPACE, PLATFORM_NAMESPACE];
 
 /// Everything but the cluster that shapes an assignment.
 #[derive(Clone, Debug)]
@@ -80,6 +86,7 @@ pub fn revise(
 ) -> Result<RevisionRecord, BlockedReason> {
     let (addon, version) = ingredients.addon_version()?;
     let install = ingredients.install();
+    check_namespaces(ingredients, addon, &install)?;
     let documents = objects::render(ingredients, addon, version, &install)?;
     let retires = retired(previous, &install, &documents.iter().map(Object::key).cloned().collect());
     let digest = digest(ingredients, addon, version, &install, &documents, &retires);
@@ -96,6 +103,19 @@ pub fn revise(
         renderer: RENDERER_VERSION,
         render: Arc::new(render),
     })
+}
+
+/// Refuses objects, and releases of them, in a namespace of Starling's own.
+fn check_namespaces(ingredients: &Ingredients<'_>, addon: &Addon, install: &InstallKey) -> Result<(), BlockedReason> {
+    let target = ingredients.assignment.spec.target_namespace.as_ref().or(addon.spec.target_namespace.as_ref());
+    let fields = [("the workspace's spec.namespace", Some(&install.namespace)), ("spec.targetNamespace", target)];
+    for (field, namespace) in fields {
+        if let Some(namespace) = namespace.filter(|namespace| OWN_NAMESPACES.contains(&namespace.as_str())) {
+            let text = format!("namespace {namespace} is Starling's own: choose another in {field}");
+            return Err(BlockedReason::NotPermitted(text));
+        }
+    }
+    Ok(())
 }
 
 /// Tells whether the step from one revision to another removes something that runs: another install, a HelmRelease or

@@ -103,6 +103,25 @@ fn reasons_are_typed() {
 }
 
 #[test]
+fn nothing_is_put_where_starling_itself_lives() {
+    for namespace in OWN_NAMESPACES {
+        let hub = one_cluster(&[assignment("web", &format!("{TO_PROD}\n  targetNamespace: {namespace}"))]);
+        let said = reason(&hub, "edge-000", "web");
+        assert!(said.starts_with("not-permitted: namespace") && said.contains("spec.targetNamespace"), "{said}");
+        let addon = "  versions: [{version: 1.2.3, source: {git: {url: 'https://x', path: ./y}}}]\n  targetNamespace: ";
+        let hub = one_cluster(&[addon_with("own", &format!("{addon}{namespace}")), assign("own", "")]);
+        assert!(reason(&hub, "edge-000", "web").starts_with("not-permitted"), "by the addon's own default");
+        let mut hub = one_cluster(&[assignment("web", TO_PROD)]);
+        let confined = workspace("dev").replace("spec: {}", &format!("spec: {{namespace: {namespace}}}"));
+        hub.write("base.yaml", &[confined, crate::testing::addon("podinfo")].join("\n---\n"));
+        hub.sync();
+        let plan = hub.plan("edge-000");
+        assert!(matches!(plan.entries[0].action, Action::Blocked(BlockedReason::NotPermitted(_))), "{plan:?}");
+        assert_eq!((plan.entries[0].install.namespace.as_str(), plan.tombstones.len()), ("starling-addons", 0));
+    }
+}
+
+#[test]
 fn the_older_assignment_has_the_name() {
     let named = |name: &str| assignment(name, &format!("{TO_PROD}\n  instance: shared"));
     let mut hub = one_cluster(&[named("zebra")]);

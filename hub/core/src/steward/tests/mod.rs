@@ -1,5 +1,7 @@
 mod budgeted;
 mod deletion;
+mod emptying;
 mod identity;
 mod inputs;
 mod recovery;
+mod registering;
