@@ -8,8 +8,9 @@ use starling_model::InstallState;
 use starling_proto::v1;
 use tonic::{Request, Response, Status};
 
-use super::change::caller;
+use super::permit::caller;
 use super::{Admin, internal};
+use crate::access::{Resource as Access, Verb};
 use crate::shard::InstallView;
 
 impl Admin {
@@ -19,6 +20,8 @@ impl Admin {
     ) -> Result<Response<v1::DetachResponse>, Status> {
         let actor = caller(&request)?;
         let v1::DetachRequest { workspace, name, forget, delete, approved_count } = request.into_inner();
+        let verb = if forget { Verb::Forget } else { Verb::Delete };
+        self.permit(&actor, verb, Access::Clusters, &workspace, &name).await?;
         let detach = Detach { workspace, name, forget, delete, approved_count };
         let Answer::Detached { stage, remove } = self.ask(&actor, Ask::Detach(detach)).await? else {
             return Err(internal());
