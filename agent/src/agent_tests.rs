@@ -40,6 +40,7 @@ impl Rig {
             fleet: "demo".to_owned(),
             trust_pem: self.hub.trust_pem.clone(),
             token: TokenSource::Text(token.to_owned()),
+            cluster_name: String::new(),
             identity: IdentityPlace::Secret("identity".to_owned()),
             version: "0.1.0".to_owned(),
         };

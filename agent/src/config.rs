@@ -17,6 +17,8 @@ pub struct AgentConfig {
     pub trust_pem: Vec<u8>,
     /// Where the one-time token comes from.
     pub token: TokenSource,
+    /// The name under which to join with a workspace's token; empty where the token names the cluster.
+    pub cluster_name: String,
     /// Where the identity is kept.
     pub identity: IdentityPlace,
     /// The agent's version, for people.

@@ -8,8 +8,11 @@ use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::WebPkiClientVerifier;
 use rustls::time_provider::TimeProvider;
 use rustls::{ClientConfig, RootCertStore};
+
+use starling_model::Millis;
 
 use crate::ports::Clock;
 
@@ -51,11 +54,8 @@ pub(crate) fn client_config(
     if roots.is_empty() {
         return Err(TlsError::Trust);
     }
-    let provider = CryptoProvider::get_default()
-        .cloned()
-        .unwrap_or_else(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
     let time = Arc::new(PortTime(Arc::clone(clock)));
-    let builder = ClientConfig::builder_with_details(provider, time)
+    let builder = ClientConfig::builder_with_details(provider(), time)
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_root_certificates(roots);
     let mut config = match certificate {
@@ -73,6 +73,30 @@ pub(crate) fn client_config(
     // The hub resumes no session, and a cache would be memory for nothing.
     config.resumption = Resumption::disabled();
     Ok(Arc::new(config))
+}
+
+/// Tells whether two sets of authorities (PEM) share a certificate.
+pub(crate) fn have_in_common(one: &[u8], other: &[u8]) -> bool {
+    let other: Vec<_> = CertificateDer::pem_slice_iter(other).flatten().collect();
+    CertificateDer::pem_slice_iter(one).flatten().any(|authority| other.contains(&authority))
+}
+
+/// Tells whether one of the authorities (PEM) issued a client's chain (PEM), as of then.
+pub(crate) fn is_issued_by(chain_pem: &str, authorities: &[u8], at: Millis) -> bool {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(CertificateDer::pem_slice_iter(authorities).flatten());
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(chain_pem.as_bytes()).flatten().collect();
+    let Some((leaf, intermediates)) = chain.split_first() else { return false };
+    let Ok(verifier) = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider()).build() else {
+        return false;
+    };
+    let at = UnixTime::since_unix_epoch(Duration::from_millis(at.0));
+    verifier.verify_client_cert(leaf, intermediates, at).is_ok()
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    let installed = CryptoProvider::get_default().cloned();
+    installed.unwrap_or_else(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
 }
 
 /// Returns the name that the hub's certificate must carry.

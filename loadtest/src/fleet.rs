@@ -100,6 +100,7 @@ impl SimulatedFleet {
             fleet: adopted.fleet,
             trust_pem: adopted.trust_pem,
             token: TokenSource::Text(adopted.token),
+            cluster_name: String::new(),
             identity: IdentityPlace::Secret("starling-agent-identity".into()),
             version: concat!(env!("CARGO_PKG_VERSION"), "-simulated").into(),
         };

@@ -63,6 +63,8 @@ pub struct End {
     pub code: Option<ErrorCode>,
     /// The message, for people.
     pub message: String,
+    /// After how long the hub wants to be tried again, where it says so.
+    pub retry_after: Option<Duration>,
 }
 
 /// Something to do.
@@ -155,6 +157,14 @@ struct Open {
     sequence: u64,
     sent: BTreeMap<u64, Millis>,
     leave_at: Option<Millis>,
+}
+
+impl End {
+    /// Makes an end for which the hub gave no code.
+    #[must_use]
+    pub fn because(message: impl Into<String>) -> Self {
+        Self { code: None, message: message.into(), retry_after: None }
+    }
 }
 
 impl Session {
@@ -426,7 +436,8 @@ impl Session {
         if !(oldest..=newest).contains(&welcome.protocol) {
             let message = format!("the hub chose protocol {}, which this agent does not speak", welcome.protocol);
             effects.push(Effect::Close(message.clone()));
-            self.ended(End { code: Some(ErrorCode::InvalidRequest), message }, uptime, entropy);
+            let end = End { code: Some(ErrorCode::InvalidRequest), ..End::because(message) };
+            self.ended(end, uptime, entropy);
             return;
         }
         let interval = welcome.heartbeat.clamp(HEARTBEAT_BOUNDS.0, HEARTBEAT_BOUNDS.1);

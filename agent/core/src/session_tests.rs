@@ -75,7 +75,7 @@ fn welcome() -> Welcome {
 }
 
 fn end(code: Option<ErrorCode>) -> End {
-    End { code, message: "gone".to_owned() }
+    End { code, ..End::because("gone") }
 }
 
 fn dial(address: &str) -> Effect {
@@ -212,6 +212,26 @@ fn an_identity_in_use_backs_off_for_long_and_loses_its_lease() {
         assert!(!rig.session.lease_is_live(rig.now));
         let until = rig.session.next_deadline().unwrap();
         assert!(until.since(rig.now) >= SESSION_TIMEOUT);
+    }
+}
+
+#[test]
+fn a_hub_that_says_when_to_come_again_is_heeded() {
+    let seconds = Duration::from_secs;
+    for (code, after, least) in [
+        (ErrorCode::LimitExceeded, seconds(60), seconds(60)),
+        // Sooner than without that word, and never for ever.
+        (ErrorCode::Conflict, seconds(3), seconds(3)),
+        (ErrorCode::Conflict, seconds(86_400), seconds(900)),
+    ] {
+        let mut rig = Rig::open();
+        for drawn in [0, u64::MAX] {
+            rig.entropy = drawn;
+            rig.give(Input::Start);
+            rig.give(Input::Closed(End { retry_after: Some(after), ..end(Some(code)) }));
+            let wait = rig.session.next_deadline().unwrap().since(rig.now);
+            assert!(wait >= least && wait <= least + RECONNECT_MAXIMUM, "{code:?} {after:?}: {wait:?}");
+        }
     }
 }
 

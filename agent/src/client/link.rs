@@ -17,7 +17,7 @@ use starling_proto::v1::{ConnectRequest, ConnectResponse};
 use tonic::{Response, Status, Streaming};
 
 use super::channel;
-use crate::identity::refusal;
+use crate::identity::{refusal, retry_after};
 use crate::ports::Ports;
 
 /// Room above the largest fragment for what wraps it on the wire, in bytes.
@@ -47,9 +47,8 @@ enum Stream {
 impl Link {
     /// Dials, secures and begins a stream; the hub has not said anything yet.
     pub(super) async fn dial(ports: Ports, address: String, tls: Arc<ClientConfig>) -> Result<Self, End> {
-        let channel = channel::open(&*ports.dialer, &address, tls)
-            .await
-            .map_err(|error| End { code: None, message: error.to_string() })?;
+        let channel =
+            channel::open(&*ports.dialer, &address, tls).await.map_err(|error| End::because(error.to_string()))?;
         let mut client = SessionServiceClient::new(channel)
             .max_decoding_message_size(Limits::DEFAULT.batch_bytes as usize * 2 + ENVELOPE);
         // One message waits here: the status book is the queue.
@@ -86,18 +85,17 @@ impl Incoming {
                     continue;
                 }
                 Stream::Open(stream) => match stream.next().await {
-                    None => return Err(End { code: None, message: "the hub closed the stream".to_owned() }),
+                    None => return Err(End::because("the hub closed the stream")),
                     Some(piece) => piece.map_err(|status| end_of(&status))?,
                 },
             };
-            let malformed = |message: String| End { code: None, message };
             let whole = self
                 .assembler
                 .accept(piece, limits.message_bytes as usize)
-                .map_err(|error| malformed(error.to_string()))?;
+                .map_err(|error| End::because(error.to_string()))?;
             let Some(mut whole) = whole else { continue };
             let traceparent = std::mem::take(&mut whole.traceparent);
-            let message = HubMessage::try_from(whole).map_err(|error| malformed(error.to_string()))?;
+            let message = HubMessage::try_from(whole).map_err(|error| End::because(error.to_string()))?;
             return Ok((message, traceparent));
         }
     }
@@ -105,5 +103,5 @@ impl Incoming {
 
 fn end_of(status: &Status) -> End {
     let message = if status.message().is_empty() { status.code().to_string() } else { status.message().to_owned() };
-    End { code: refusal(status), message }
+    End { code: refusal(status), message, retry_after: retry_after(status) }
 }

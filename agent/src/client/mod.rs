@@ -108,7 +108,7 @@ impl Client {
                     self.handle(Input::DialFailed(end));
                 }
                 Event::Room(true) => self.send_next(),
-                Event::Room(false) => self.ended(End { code: None, message: "the stream broke".to_owned() }),
+                Event::Room(false) => self.ended(End::because("the stream broke")),
                 Event::Bell => self.rung(),
             }
         }
@@ -288,9 +288,7 @@ impl Client {
         let ports = self.ports.clone();
         self.dialling = Some(match usable {
             Some(credentials) => Box::pin(Link::dial(ports, address, credentials.tls)),
-            None => Box::pin(async {
-                Err(End { code: None, message: "the certificate expired and is not renewed yet".to_owned() })
-            }),
+            None => Box::pin(async { Err(End::because("the certificate expired and is not renewed yet")) }),
         });
     }
 
@@ -304,7 +302,7 @@ impl Client {
 
     fn send(&mut self, message: AgentMessage) {
         if self.outbox.push(message, &self.traceparent).is_err() {
-            self.ended(End { code: None, message: "the hub asks for more than it reads".to_owned() });
+            self.ended(End::because("the hub asks for more than it reads"));
         }
     }
 

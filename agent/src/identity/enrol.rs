@@ -34,12 +34,22 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// The metadata key in which the hub names its error code.
 const ERROR_CODE_KEY: &str = "starling-error";
 
+/// The metadata key in which the hub says after how many milliseconds it wants to be tried again.
+const RETRY_AFTER_KEY: &str = "starling-retry-after-millis";
+
 /// An identity that could not be got or renewed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum EnrolError {
     /// The hub refused, with its reason.
-    #[error("the hub refused: {1} ({0})")]
-    Refused(ErrorCode, String),
+    #[error("the hub refused: {message} ({code})")]
+    Refused {
+        /// The hub's code.
+        code: ErrorCode,
+        /// The hub's words.
+        message: String,
+        /// After how long the hub wants to be asked again, where it says so.
+        retry_after: Option<Duration>,
+    },
     /// The hub did not answer.
     #[error("the hub did not answer: {0}")]
     Unanswered(String),
@@ -81,7 +91,7 @@ impl EnrolError {
     /// Tells whether a person has to do something before another attempt can succeed.
     pub(crate) fn needs_a_person(&self) -> bool {
         match self {
-            Self::Refused(code, _) => !code.retry_helps() && *code != ErrorCode::FleetHolds,
+            Self::Refused { code, .. } => !code.retry_helps() && *code != ErrorCode::FleetHolds,
             Self::NoToken | Self::Answer(_) => true,
             Self::Unanswered(_)
             | Self::Dial(_)
@@ -90,6 +100,13 @@ impl EnrolError {
             | Self::Request(_)
             | Self::Token(_) => false,
         }
+    }
+}
+
+impl EnrolError {
+    fn retry_after(&self) -> Option<Duration> {
+        let Self::Refused { retry_after, .. } = self else { return None };
+        *retry_after
     }
 }
 
@@ -147,6 +164,13 @@ impl Enrolment {
         Ok(key)
     }
 
+    /// Tells whether an identity was got from other authorities than those that are pinned now, and that these have nothing
+    /// to do with each other: the hub was set up anew, and its new manifest applied.
+    pub(crate) fn is_of_others(&self, identity: &Identity) -> bool {
+        let pinned = &self.config.trust_pem[..];
+        !tls::have_in_common(pinned, identity.stored().trust_pem.as_bytes()) && !identity.is_issued_by(pinned)
+    }
+
     /// Renews an identity, valid or expired, with a new key.
     pub(crate) async fn renew(&self, identity: &Identity) -> Result<Identity, EnrolError> {
         let key = new_key()?;
@@ -200,7 +224,8 @@ impl Enrolment {
         let csr_der = signing_request(&key)?;
         let tls = tls::client_config(&[&self.config.trust_pem], None, &self.ports.clock)?;
         let channel = channel::open(&*self.ports.dialer, &self.config.hub, tls).await?;
-        let request = JoinRequest { token, csr_der, fingerprint, ..JoinRequest::default() };
+        let cluster_name = self.config.cluster_name.clone();
+        let request = JoinRequest { token, csr_der, fingerprint, cluster_name };
         let answer = answered(EnrolmentServiceClient::new(channel).join(request)).await?;
         let identity = self.keep(&key, answer.certificate_pem, answer.trust_pem).await?;
         tracing::info!(cluster = %identity.cluster, fleet = %self.config.fleet, "joined the fleet");
@@ -241,7 +266,8 @@ impl Enrolment {
             tracing::warn!(%error, hub = %self.config.hub, "cannot get an identity, trying again");
             let longest = RETRY.0.saturating_mul(1 << (*failures).min(8)).min(RETRY.1);
             *failures = failures.saturating_add(1);
-            sleep(self.ports.draw_wait(RETRY.0 / 4, longest)).await;
+            let asked = error.retry_after().unwrap_or_default().min(REFUSED_RETRY.1);
+            sleep(asked + self.ports.draw_wait(RETRY.0 / 4, longest)).await;
             return;
         }
         tracing::warn!(
@@ -267,10 +293,17 @@ async fn answered<T>(call: impl Future<Output = Result<tonic::Response<T>, Statu
         Err(_) => Err(EnrolError::Unanswered(format!("nothing in {} s", ANSWER_TIMEOUT.as_secs()))),
         Ok(Ok(answer)) => Ok(answer.into_inner()),
         Ok(Err(status)) => Err(match refusal(&status) {
-            Some(code) => EnrolError::Refused(code, status.message().to_owned()),
+            Some(code) => {
+                EnrolError::Refused { code, message: status.message().to_owned(), retry_after: retry_after(&status) }
+            }
             None => EnrolError::Unanswered(format!("{}: {}", status.code(), status.message())),
         }),
     }
+}
+
+/// Returns after how long the hub wants to be tried again, where it says so.
+pub(crate) fn retry_after(status: &Status) -> Option<Duration> {
+    status.metadata().get(RETRY_AFTER_KEY)?.to_str().ok()?.parse().ok().map(Duration::from_millis)
 }
 
 /// Returns the error code that the hub named, or the one that its gRPC status stands for.

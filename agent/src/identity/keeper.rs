@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use starling_model::Millis;
+use starling_model::{ClusterId, Millis};
 use tokio::time::sleep;
 
 use super::{Enrolment, Identity};
@@ -17,6 +17,9 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(600);
 /// The least time between two renewals: of a certificate with a short life, and of all others.
 const RENEWAL_PAUSE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
 
+/// Waits between attempts to join anew where the identity is of other authorities than the pinned ones: least and most.
+const DOUBT: (Duration, Duration) = (Duration::from_secs(15), Duration::from_secs(60));
+
 /// Keeps the identity of one agent.
 pub(crate) struct Keeper {
     enrolment: Enrolment,
@@ -25,6 +28,8 @@ pub(crate) struct Keeper {
     pinned: Vec<u8>,
     /// The token with which joining anew was tried, so that a used one is shown once.
     tried_token: Option<String>,
+    /// The identity with which a session was open.
+    accepted: Option<ClusterId>,
     /// The certificate that the session dials with, and how many there were before.
     published: (String, u64),
     /// Until when it is not renewed again (time since boot).
@@ -39,6 +44,7 @@ impl Keeper {
             ports,
             pinned,
             tried_token: None,
+            accepted: None,
             published: (String::new(), 0),
             renewed_until: Millis(0),
         }
@@ -47,6 +53,10 @@ impl Keeper {
     /// Keeps the identity for ever.
     pub(crate) async fn run(mut self) {
         let mut identity = self.enrolment.obtain().await;
+        if self.enrolment.is_of_others(&identity) {
+            tracing::info!("the stored certificate is of other authorities than those that are pinned, joining anew");
+            identity = self.join_anew(identity).await;
+        }
         let mut draw = self.ports.draw();
         let mut failures = 0;
         loop {
@@ -54,12 +64,17 @@ impl Keeper {
             let pause = self.renewed_until.since(self.ports.clock.uptime());
             let wait = identity.renewal_in(self.ports.clock.now(), draw).max(pause);
             if !wait.is_zero() {
+                let is_doubted = self.is_doubted(&identity);
+                let doubt = if is_doubted { self.ports.draw_wait(DOUBT.0, DOUBT.1) } else { LONGEST_SLEEP };
                 tokio::select! {
                     biased;
-                    () = self.shared.identity_bell.notified() => {}
-                    () = sleep(wait.min(LONGEST_SLEEP)) => continue,
+                    () = self.shared.identity_bell.notified() => identity = self.rung(identity).await,
+                    () = sleep(wait.min(doubt)) => {
+                        if is_doubted && self.is_doubted(&identity) {
+                            identity = self.join_anew(identity).await;
+                        }
+                    }
                 }
-                identity = self.rung(identity).await;
                 continue;
             }
             match self.enrolment.renew(&identity).await {
@@ -80,6 +95,19 @@ impl Keeper {
                 }
             }
         }
+    }
+
+    /// Tells whether joining anew is worth another attempt: the identity is of other authorities than the pinned ones, no
+    /// hub took it since, and there is a token that was not refused.
+    fn is_doubted(&mut self, identity: &Identity) -> bool {
+        if self.shared.state().session.is_open() {
+            self.accepted = Some(identity.cluster);
+        }
+        let token = self.enrolment.token();
+        self.accepted != Some(identity.cluster)
+            && token.is_some()
+            && token != self.tried_token
+            && self.enrolment.is_of_others(identity)
     }
 
     /// Leaves time until the next renewal: each is written by the hub.

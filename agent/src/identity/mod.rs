@@ -17,7 +17,7 @@ use rustls::pki_types::pem::PemObject;
 use starling_model::{ClusterId, Millis};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
-pub(crate) use self::enrol::{Enrolment, refusal};
+pub(crate) use self::enrol::{Enrolment, refusal, retry_after};
 pub(crate) use self::keeper::Keeper;
 pub use self::store::IdentityPlace;
 use self::store::{IdentityStore, IdentityStoreError};
@@ -102,6 +102,12 @@ impl Identity {
     pub(crate) fn with_trust(mut self, trust_pem: String) -> Self {
         self.stored.trust_pem = trust_pem;
         self
+    }
+
+    /// Tells whether one of the authorities (PEM) issued the certificate, whenever that was.
+    fn is_issued_by(&self, authorities: &[u8]) -> bool {
+        let at = self.not_before.plus(Duration::from_secs(1));
+        tls::is_issued_by(&self.stored.certificate_pem, authorities, at)
     }
 
     /// Builds the TLS configuration that shows this identity.

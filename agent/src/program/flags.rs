@@ -37,6 +37,9 @@ pub struct Flags {
     /// The one-time join token itself, from the environment alone: a command line can be read by others.
     #[arg(skip = std::env::var("STARLING_AGENT_TOKEN").ok().map(Redacted))]
     pub token_text: Option<Redacted>,
+    /// The name under which this cluster joins with a workspace's token; empty where the token names the cluster.
+    #[arg(long, env = "STARLING_AGENT_CLUSTER_NAME", value_name = "NAME", default_value = "")]
+    pub cluster_name: String,
     /// Secret in the agent's namespace that keeps key and certificate.
     #[arg(
         long,
@@ -108,6 +111,9 @@ impl Flags {
             (None, Some(path)) => TokenSource::File(path.clone()),
             (None, None) => TokenSource::None,
         };
+        if !self.cluster_name.is_empty() {
+            starling_model::ids::check_label(&self.cluster_name).context("--cluster-name")?;
+        }
         let identity = match &self.identity_file {
             Some(path) => IdentityPlace::File(path.clone()),
             None => IdentityPlace::Secret(self.identity_secret.clone()),
@@ -117,6 +123,7 @@ impl Flags {
             fleet: self.fleet.clone(),
             trust_pem,
             token,
+            cluster_name: self.cluster_name.clone(),
             identity,
             version: env!("CARGO_PKG_VERSION").to_owned(),
         })

@@ -94,6 +94,7 @@ impl Bed {
             fleet: self.hub.options().fleet.clone(),
             trust_pem: adoption.trust_pem.clone().into_bytes(),
             token: TokenSource::Text(adoption.token.clone()),
+            cluster_name: String::new(),
             identity: IdentityPlace::Secret(identity.to_owned()),
             version: "test".to_owned(),
         };

@@ -145,6 +145,7 @@ async fn run_agent(world: Arc<World>, managed: Arc<Managed>, machine: Arc<Machin
         fleet: FLEET.into(),
         trust_pem: world.keyring.authority().pem().into(),
         token: TokenSource::File(token),
+        cluster_name: String::new(),
         identity: IdentityPlace::Secret("starling-agent-identity".into()),
         version: "simulated".into(),
     };

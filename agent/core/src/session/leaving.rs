@@ -10,6 +10,9 @@ use super::{Effect, End, Phase, Session};
 /// How long a session must have been open for its end to count as the first failure.
 pub const LIVED: Duration = Duration::from_secs(10);
 
+/// The longest wait that a hub can ask for.
+const RETRY_AFTER_MAXIMUM: Duration = Duration::from_secs(900);
+
 /// How many redirects in a row are followed at once.
 const REDIRECTS_AT_ONCE: u32 = 4;
 
@@ -68,7 +71,7 @@ impl Session {
         effects: &mut Vec<Effect>,
     ) {
         effects.push(Effect::Close(reason.to_owned()));
-        self.ended(End { code: None, message: reason.to_owned() }, uptime, entropy);
+        self.ended(End::because(reason), uptime, entropy);
     }
 
     /// Decides how long to wait after a stream ended. A lease that was lent runs on by the clock, unless the hub sent
@@ -86,15 +89,19 @@ impl Session {
                 return;
             }
         }
-        if end.code.is_some_and(sends_away) {
+        let is_sent_away = end.code.is_some_and(sends_away);
+        if is_sent_away {
             self.lease_until = None;
-            let span = RECONNECT_MAXIMUM.saturating_sub(SESSION_TIMEOUT);
-            self.phase = Phase::Waiting { until: uptime.plus(SESSION_TIMEOUT).plus(jitter(span, entropy)) };
-        } else {
-            let doublings = self.failures.saturating_sub(1).min(16);
-            let span = self.window.saturating_mul(1 << doublings).min(RECONNECT_MAXIMUM);
-            self.phase = Phase::Waiting { until: uptime.plus(jitter(span, entropy)) };
         }
+        let doublings = self.failures.saturating_sub(1).min(16);
+        let backoff = self.window.saturating_mul(1 << doublings).min(RECONNECT_MAXIMUM);
+        let (least, span) = match end.retry_after {
+            // The hub knows when it is worth while; all that it told the same do not come at once.
+            Some(after) => (after.min(RETRY_AFTER_MAXIMUM), backoff),
+            None if is_sent_away => (SESSION_TIMEOUT, RECONNECT_MAXIMUM.saturating_sub(SESSION_TIMEOUT)),
+            None => (Duration::ZERO, backoff),
+        };
+        self.phase = Phase::Waiting { until: uptime.plus(least).plus(jitter(span, entropy)) };
         self.failures = self.failures.saturating_add(1);
     }
 }
