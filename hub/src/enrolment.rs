@@ -12,6 +12,7 @@ use async_trait::async_trait;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use starling_hub_core::enrolment::JoinToken;
+use starling_hub_core::resources::Resource;
 use starling_hub_core::steward::{Answer, Join, Refusal, Renew, Request};
 use starling_model::{ClusterId, Digest, ErrorCode};
 use starling_proto::v1::enrolment_service_server::EnrolmentService;
@@ -25,6 +26,7 @@ use crate::api::error::status;
 use crate::keyring::{Issued, Keyring, SigningRequest, is_signed_by};
 use crate::metrics::{EdgeMetrics, Method, Reason};
 use crate::ports::{Clock, Entropy};
+use crate::source::{Documents, EditError};
 use crate::steward::StewardHandle;
 use crate::tls::{PeerIdentity, verify_ours};
 
@@ -48,6 +50,8 @@ pub struct EnrolmentParts {
     pub keyring: Arc<Keyring>,
     /// Decides who may have a certificate.
     pub steward: Arc<dyn EnrolmentSteward>,
+    /// The documents that the hub edits; `None` where there are none.
+    pub documents: Option<Arc<dyn Documents>>,
     /// How long clusters' certificates last.
     pub lifetime: Duration,
     /// Where everything is counted.
@@ -114,7 +118,8 @@ impl Enrolment {
             fingerprint: request.fingerprint,
             cluster_name: request.cluster_name,
         };
-        let cluster = self.ask(&format!("join from {}", peer.address), Request::Join(join)).await?;
+        let (cluster, put) = self.ask(&format!("join from {}", peer.address), Request::Join(join)).await?;
+        self.write(put).await?;
         let issued = self.issue("join", cluster, &signing)?;
         tracing::info!(%cluster, address = %peer.address, "a cluster joined");
         Ok(JoinResponse {
@@ -136,7 +141,7 @@ impl Enrolment {
         }
         self.renewals.take_of_all(uptime).map_err(|rate| Refused::rate(rate, "renew"))?;
         let renew = Renew { cluster, proven_key: key, new_key: signing.fingerprint(), expired };
-        let cluster = self.ask(&format!("cluster {cluster}"), Request::Renew(renew)).await?;
+        let (cluster, _) = self.ask(&format!("cluster {cluster}"), Request::Renew(renew)).await?;
         let issued = self.issue("renew", cluster, &signing)?;
         tracing::debug!(%cluster, expired, "a cluster renewed its certificate");
         let trust_pem = self.parts.keyring.authority().pem().into();
@@ -174,10 +179,29 @@ impl Enrolment {
         Ok(Proven { cluster: certified.cluster, key: certified.key, expired: verified.expired })
     }
 
-    async fn ask(&self, actor: &str, request: Request) -> Result<ClusterId, Refused> {
+    async fn ask(&self, actor: &str, request: Request) -> Result<(ClusterId, Option<Box<Resource>>), Refused> {
         match self.parts.steward.admit(actor, request).await? {
-            Answer::Admitted { cluster, .. } => Ok(cluster),
+            Answer::Admitted { cluster, put, .. } => Ok((cluster, put)),
             answer => Err(Refused::internal(&format!("the steward answered an enrolment with {answer:?}"))),
+        }
+    }
+
+    /// Writes the ManagedCluster of a cluster that registered by itself.
+    ///
+    /// Where that cannot be made up for by asking again the cluster joins all the same: the fleet's problems show that its
+    /// document is missing.
+    async fn write(&self, document: Option<Box<Resource>>) -> Result<(), Refused> {
+        let (Some(document), Some(documents)) = (document, &self.parts.documents) else { return Ok(()) };
+        match documents.put(&[*document]).await {
+            Ok(()) => Ok(()),
+            Err(error @ (EditError::NotWritable { .. } | EditError::Refused { .. })) => {
+                tracing::warn!(%error, "cannot write the document of a cluster that registered by itself");
+                Ok(())
+            }
+            Err(error @ (EditError::Api { .. } | EditError::BrokeOff)) => {
+                let message = format!("the ManagedCluster cannot be written yet, try again: {error}");
+                Err(Refused::new(ErrorCode::Unavailable, "unavailable", message))
+            }
         }
     }
 

@@ -229,6 +229,7 @@ impl Hub {
         let enrolment = Enrolment::new(EnrolmentParts {
             keyring: Arc::clone(&parts.keyring),
             steward: Arc::new(steward.clone()),
+            documents: documents.clone(),
             lifetime: parts.certificate_lifetime,
             metrics: parts.metrics.edge.clone(),
             clock: Arc::clone(&parts.clock),

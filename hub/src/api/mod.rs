@@ -15,6 +15,7 @@ mod permit;
 mod problems;
 mod select;
 mod status;
+mod tokens;
 mod watch;
 
 use std::pin::Pin;
@@ -205,22 +206,22 @@ impl AdminService for Admin {
 
     async fn create_join_token(
         &self,
-        _: Request<v1::CreateJoinTokenRequest>,
+        request: Request<v1::CreateJoinTokenRequest>,
     ) -> Result<Response<v1::CreateJoinTokenResponse>, Status> {
-        Err(Status::unimplemented("join tokens of a workspace"))
+        self.make_join_token(request).await
     }
 
     async fn list_join_tokens(
         &self,
-        _: Request<v1::ListJoinTokensRequest>,
+        request: Request<v1::ListJoinTokensRequest>,
     ) -> Result<Response<v1::ListJoinTokensResponse>, Status> {
-        Err(Status::unimplemented("join tokens of a workspace"))
+        self.tell_join_tokens(request).await
     }
 
     async fn revoke_join_token(
         &self,
-        _: Request<v1::RevokeJoinTokenRequest>,
+        request: Request<v1::RevokeJoinTokenRequest>,
     ) -> Result<Response<v1::RevokeJoinTokenResponse>, Status> {
-        Err(Status::unimplemented("join tokens of a workspace"))
+        self.void_join_token(request).await
     }
 }

@@ -52,6 +52,7 @@ impl Subject {
         let service = Enrolment::new(EnrolmentParts {
             keyring: Arc::clone(&fleet.keyring),
             steward: Arc::<Scripted>::clone(&steward),
+            documents: None,
             lifetime: HOUR,
             metrics: metrics.clone(),
             clock: Arc::<TestClock>::clone(&fleet.clock),
