@@ -13,7 +13,6 @@ use crate::arguments::Global;
 use crate::contexts::target;
 use crate::failure::Failure;
 use crate::hub::Hub;
-use crate::terminal::ColorChoice;
 
 /// A connection to a hub; clones share it.
 #[derive(Clone)]
@@ -33,16 +32,8 @@ pub struct CallError {
 /// # Errors
 /// A context file that cannot be used, or a hub that cannot be reached.
 pub async fn connect(context_file: &Path, deadline: Duration) -> Result<Client, CallError> {
-    let global = Global {
-        config: Some(context_file.to_owned()),
-        context: None,
-        server: None,
-        token_file: None,
-        ca: None,
-        timeout: deadline,
-        color: ColorChoice::Never,
-    };
-    let target = target::resolve(&global)?;
+    let global = Global::of_file(context_file, deadline);
+    let target = target::resolve(&global).await?;
     Ok(Client { hub: Hub::connect(&target, deadline).await? })
 }
 

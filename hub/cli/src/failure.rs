@@ -72,6 +72,13 @@ impl Failure {
         self
     }
 
+    /// Changes the words of what to do next, which name commands.
+    pub(crate) fn reworded(mut self, words: impl Fn(&str) -> String) -> Self {
+        // Some name a command alone, without anything around it.
+        self.next = self.next.map(|next| words(&format!("  {next}")).trim_start().to_owned());
+        self
+    }
+
     /// Returns the exit code.
     pub(crate) fn exit(&self) -> Exit {
         self.exit
@@ -144,12 +151,13 @@ fn meaning(code: ErrorCode) -> (Exit, Option<&'static str>) {
         ErrorCode::Unauthenticated | ErrorCode::CredentialRefused => (
             Exit::Unreachable,
             Some(
-                "check the context's token file with `starling config view`; the hub keeps its own in <state>/admin.yaml",
+                "`starling config` shows whose token was sent: log in again, or name another with --token-file or --service-account",
             ),
         ),
-        ErrorCode::PermissionDenied => {
-            (Exit::Unreachable, Some("use a context whose token may do this: `starling config get-contexts`"))
-        }
+        ErrorCode::PermissionDenied => (
+            Exit::Failed,
+            Some("`starling whoami` shows who you are to the hub; its administrators grant the ClusterRole"),
+        ),
         ErrorCode::NotFound => (Exit::NotFound, Some("`starling get` lists what there is")),
         ErrorCode::Conflict => (Exit::Failed, Some("look again with `starling get`, then repeat the command")),
         ErrorCode::ApprovalRequired => {
@@ -208,6 +216,7 @@ mod tests {
         for (code, exit) in [
             (Code::NotFound, Exit::NotFound),
             (Code::Unauthenticated, Exit::Unreachable),
+            (Code::PermissionDenied, Exit::Failed),
             (Code::Unavailable, Exit::Unreachable),
             (Code::DeadlineExceeded, Exit::Unreachable),
             (Code::InvalidArgument, Exit::Usage),

@@ -8,6 +8,7 @@ use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
+use starling_dial::{Address, Proxies};
 use starling_proto::v1::admin_service_client::AdminServiceClient;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -19,6 +20,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::contexts::target::Target;
 use crate::failure::{Exit, Failure};
+use crate::kubernetes::credentials::Credentials;
 
 /// A page of the longest messages fits.
 const MESSAGE_BYTES: usize = 32 * 1024 * 1024;
@@ -33,7 +35,7 @@ pub(crate) type Client = AdminServiceClient<Channel>;
 #[derive(Clone)]
 pub(crate) struct Hub {
     client: Client,
-    authorization: MetadataValue<Ascii>,
+    credentials: Credentials,
     timeout: Duration,
 }
 
@@ -73,12 +75,11 @@ impl Hub {
             .connect_with_connector(connector)
             .await
             .map_err(|_| unreachable(format!("{address} does not speak the hub's protocol")))?;
-        let mut authorization: MetadataValue<Ascii> = format!("Bearer {}", target.token)
-            .parse()
-            .map_err(|_| Failure::new(Exit::Unreachable, "the token holds characters that no token has"))?;
-        authorization.set_sensitive(true);
         let client = AdminServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES);
-        Ok(Self { client, authorization, timeout: deadline })
+        let hub = Self { client, credentials: target.credentials.clone(), timeout: deadline };
+        // A plugin that fails is told before anything is asked.
+        hub.authorization().await?;
+        Ok(hub)
     }
 
     /// Asks one question.
@@ -90,7 +91,7 @@ impl Hub {
         F: FnOnce(Client, Request<M>) -> A,
         A: Future<Output = Result<Response<R>, Status>>,
     {
-        let mut request = self.request(message);
+        let mut request = self.request(message).await?;
         // The hub learns when nobody waits any more; a little later than we stop, so that the message is our own.
         request.set_timeout(self.timeout + Duration::from_secs(1));
         let answer = timeout(self.timeout, method(self.client.clone(), request)).await;
@@ -112,7 +113,8 @@ impl Hub {
         F: FnOnce(Client, Request<M>) -> A,
         A: Future<Output = Result<Response<Streaming<R>>, Status>>,
     {
-        let answer = timeout(self.timeout, method(self.client.clone(), self.request(message))).await;
+        let request = self.request(message).await?;
+        let answer = timeout(self.timeout, method(self.client.clone(), request)).await;
         let answer = answer.map_err(|_| self.too_slow())?;
         let stream = answer.map_err(|status| Failure::from_status(&status))?.into_inner();
         Ok(Answers { stream, silence })
@@ -123,10 +125,20 @@ impl Hub {
         self.timeout
     }
 
-    fn request<M>(&self, message: M) -> Request<M> {
+    async fn request<M>(&self, message: M) -> Result<Request<M>, Failure> {
         let mut request = Request::new(message);
-        request.metadata_mut().insert("authorization", self.authorization.clone());
-        request
+        request.metadata_mut().insert("authorization", self.authorization().await?);
+        Ok(request)
+    }
+
+    /// Returns who asks; each time anew, because a watch outlives its first token.
+    async fn authorization(&self) -> Result<MetadataValue<Ascii>, Failure> {
+        let token = self.credentials.bearer().await?;
+        let mut authorization: MetadataValue<Ascii> = format!("Bearer {token}")
+            .parse()
+            .map_err(|_| Failure::new(Exit::Unreachable, "the token holds characters that no token has"))?;
+        authorization.set_sensitive(true);
+        Ok(authorization)
     }
 
     fn too_slow(&self) -> Failure {
@@ -154,14 +166,20 @@ impl<T> Answers<T> {
 async fn handshake(target: &Target) -> Result<TlsStream<TcpStream>, Failure> {
     let address = format!("{}:{}", target.host, target.port);
     let config = tls_config(&target.ca_pem)?;
-    let name = ServerName::try_from(target.host.clone())
-        .map_err(|_| Failure::usage(format!("{:?} is neither a host name nor an address", target.host)))?;
-    let socket = TcpStream::connect((target.host.as_str(), target.port)).await.map_err(|error| {
-        unreachable(format!("cannot connect to the hub at {address}: {error}"))
-            .next("check that the hub runs there; `starling config get-contexts` shows the contexts")
+    let name = ServerName::try_from(target.server_name.clone())
+        .map_err(|_| Failure::usage(format!("{:?} is neither a host name nor an address", target.server_name)))?;
+    let proxies = Proxies::from_env().map_err(|error| Failure::usage(error.to_string()))?;
+    let dialled = starling_dial::connect(&Address::new(&target.host, target.port), &proxies).await;
+    let socket = dialled.map_err(|error| {
+        let next = match target.kubernetes {
+            None => "check that the hub runs there; `starling config` shows where the address comes from",
+            Some(_) => {
+                "is the hub's Service reachable from here? else `kubectl -n starling-system port-forward svc/starling-hub 8443`, \
+                 and --server 127.0.0.1:8443"
+            }
+        };
+        unreachable(format!("cannot connect to the hub at {address}: {error}")).next(next)
     })?;
-    // Without it, small requests would wait for acknowledgements; a socket that refuses it works all the same.
-    let _ = socket.set_nodelay(true);
     TlsConnector::from(Arc::new(config)).connect(name, socket).await.map_err(|error| refused(&address, &error))
 }
 

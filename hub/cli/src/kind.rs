@@ -20,6 +20,20 @@ pub(crate) enum Listed {
     Problems,
     /// Removals that wait for approval.
     Proposals,
+    /// Tokens of workspaces with which clusters join by themselves.
+    Tokens,
+}
+
+/// What people call a join token, singular first.
+const TOKEN_NAMES: &[&str] = &["token", "jointokens", "jointoken", "jt"];
+
+/// What can be deleted by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Deletable {
+    /// A resource.
+    Resource(ResourceKind),
+    /// A join token.
+    Token,
 }
 
 /// A resource kind that can be deleted by name.
@@ -38,7 +52,7 @@ pub(crate) enum ResourceKind {
 }
 
 impl Listed {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Clusters,
         Self::Addons,
         Self::Assignments,
@@ -46,6 +60,7 @@ impl Listed {
         Self::Installs,
         Self::Problems,
         Self::Proposals,
+        Self::Tokens,
     ];
 
     /// Returns the plural and the other names, singular first.
@@ -60,6 +75,7 @@ impl Listed {
             Self::Installs => ("installs", &["install", "in"]),
             Self::Problems => ("problems", &["problem", "pb"]),
             Self::Proposals => ("proposals", &["proposal", "pr"]),
+            Self::Tokens => ("tokens", TOKEN_NAMES),
         }
     }
 
@@ -96,6 +112,33 @@ impl ResourceKind {
     /// Returns the name that people type.
     pub(crate) fn singular(self) -> &'static str {
         self.names()[0]
+    }
+
+    /// Returns the plural by which an API server knows it.
+    pub(crate) fn plural(self) -> &'static str {
+        match self {
+            Self::AddonAssignment => "addonassignments",
+            Self::Addon => "addons",
+            Self::ManagedCluster => "managedclusters",
+            Self::Tombstone => "tombstones",
+            Self::Workspace => "workspaces",
+        }
+    }
+
+    /// Tells whether resources of this kind live in a namespace.
+    pub(crate) fn is_namespaced(self) -> bool {
+        match self {
+            Self::AddonAssignment | Self::Addon | Self::ManagedCluster | Self::Tombstone => true,
+            Self::Workspace => false,
+        }
+    }
+
+    /// Returns what a person calls a resource, as in `cluster retail/edge-1`.
+    pub(crate) fn text(self, namespace: &str, name: &str) -> String {
+        match namespace {
+            "" => format!("{} {name}", self.singular()),
+            namespace => format!("{} {namespace}/{name}", self.singular()),
+        }
     }
 
     /// Reads a kind from what people type or documents write.
@@ -148,9 +191,9 @@ pub(crate) struct Subject<K> {
 #[derive(Clone, Debug)]
 pub(crate) struct ListedParser;
 
-/// Reads `KIND` or `KIND/NAME` of [`ResourceKind`].
+/// Reads `KIND` or `KIND/NAME` of [`Deletable`].
 #[derive(Clone, Debug)]
-pub(crate) struct ResourceKindParser;
+pub(crate) struct DeletableParser;
 
 impl TypedValueParser for ListedParser {
     type Value = Subject<Listed>;
@@ -173,8 +216,8 @@ impl TypedValueParser for ListedParser {
     }
 }
 
-impl TypedValueParser for ResourceKindParser {
-    type Value = Subject<ResourceKind>;
+impl TypedValueParser for DeletableParser {
+    type Value = Subject<Deletable>;
 
     fn parse_ref(
         &self,
@@ -182,12 +225,27 @@ impl TypedValueParser for ResourceKindParser {
         argument: Option<&clap::Arg>,
         value: &std::ffi::OsStr,
     ) -> Result<Self::Value, clap::Error> {
-        let names: Vec<String> = ResourceKind::ALL.map(|kind| kind.singular().to_owned()).to_vec();
-        parse_subject(command, argument, value, ResourceKind::parse, names)
+        let names = Deletable::singulars().into_iter().map(str::to_owned).collect();
+        parse_subject(command, argument, value, Deletable::parse, names)
     }
 
     fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
-        Some(Box::new(ResourceKind::ALL.into_iter().map(|kind| PossibleValue::new(kind.singular()))))
+        Some(Box::new(Deletable::singulars().into_iter().map(PossibleValue::new)))
+    }
+}
+
+impl Deletable {
+    fn parse(text: &str) -> Option<Self> {
+        let (plural, names) = Listed::Tokens.names();
+        let lower = text.to_lowercase();
+        if lower == plural || names.contains(&lower.as_str()) {
+            return Some(Self::Token);
+        }
+        ResourceKind::parse(text).map(Self::Resource)
+    }
+
+    fn singulars() -> Vec<&'static str> {
+        ResourceKind::ALL.into_iter().map(ResourceKind::singular).chain([TOKEN_NAMES[0]]).collect()
     }
 }
 

@@ -9,12 +9,15 @@ mod commands;
 mod contexts;
 mod documents;
 mod failure;
+mod helm;
 mod hub;
 mod kind;
+mod kubernetes;
 mod manifest;
 mod reference;
 mod render;
 mod resolve;
+mod source;
 mod terminal;
 mod views;
 
@@ -44,9 +47,11 @@ pub fn main() -> ExitCode {
         }
     };
     let terminal = Terminal::detect(arguments.global.color);
+    let is_plugin = is_plugin(&words);
     match run(arguments, &terminal) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
+            let failure = if is_plugin { failure.reworded(plugin_words) } else { failure };
             failure.report(&terminal);
             ExitCode::from(failure.exit() as u8)
         }
@@ -56,10 +61,24 @@ pub fn main() -> ExitCode {
 fn parse(words: &[OsString]) -> Result<Arguments, clap::Error> {
     let mut command = Arguments::command();
     if is_plugin(words) {
-        command = command.bin_name("kubectl starling");
+        command = as_plugin(command).bin_name("kubectl starling");
     }
     let mut matches = command.try_get_matches_from_mut(words)?;
     Arguments::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
+}
+
+/// Writes examples as a plugin's user types them.
+fn as_plugin(mut command: clap::Command) -> clap::Command {
+    if let Some(text) = command.get_after_help() {
+        let text = plugin_words(&text.to_string());
+        command = command.after_help(text);
+    }
+    command.mut_subcommands(as_plugin)
+}
+
+/// Puts `kubectl` before each command of this program in a text.
+fn plugin_words(text: &str) -> String {
+    text.replace("`starling ", "`kubectl starling ").replace("  starling ", "  kubectl starling ")
 }
 
 fn is_plugin(words: &[OsString]) -> bool {
@@ -93,7 +112,8 @@ mod tests {
         assert!(is_plugin(&words("/usr/bin/kubectl-starling get")));
         assert!(!is_plugin(&words("/usr/bin/starling get")));
         let help = parse(&words("kubectl-starling get --help")).expect_err("help").to_string();
-        assert!(help.contains("kubectl starling get"), "{help}");
+        assert!(help.contains("Usage: kubectl starling get"), "{help}");
+        assert!(help.contains("\n  kubectl starling get clusters -l env=prod"), "{help}");
     }
 
     #[test]

@@ -46,9 +46,9 @@ pub(crate) fn render(parameters: &Parameters) -> Result<String, Failure> {
 }
 
 fn fill(template: &str, parameters: &Parameters) -> Result<String, Failure> {
-    let join =
-        DigestWriter::new("join").field(parameters.token.as_bytes()).field(parameters.trust_pem.as_bytes()).finish();
-    let join = join.to_string();
+    let mut join = DigestWriter::new("join");
+    join.field(parameters.token.as_bytes()).field(parameters.trust_pem.as_bytes());
+    let join = join.finish().to_string();
     let values = [
         ("{{TOKEN}}", parameters.token.as_str()),
         ("{{TRUST_PEM}}", parameters.trust_pem.as_str()),
@@ -69,7 +69,10 @@ fn fill(template: &str, parameters: &Parameters) -> Result<String, Failure> {
             continue;
         }
         // An argument with the name is left out where the token knows it.
-        if parameters.cluster_name.is_empty() && line.contains(CLUSTER_NAME) && !line.contains(&format!("\"{CLUSTER_NAME}\"")) {
+        if parameters.cluster_name.is_empty()
+            && line.contains(CLUSTER_NAME)
+            && !line.contains(&format!("\"{CLUSTER_NAME}\""))
+        {
             continue;
         }
         let mut line = line.to_owned();

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::duration;
 use super::look::{OUTPUT, OneFormat, Selection};
-use crate::kind::{ResourceKind, ResourceKindParser, Subject};
+use crate::kind::{Deletable, DeletableParser, Subject};
 
 /// What is brought into the fleet or taken out of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -22,7 +22,9 @@ pub(crate) enum ClusterWord {
 pub(crate) enum AdoptFormat {
     /// The manifest to apply in the cluster
     Yaml,
-    /// Token, authorities, address and manifest, for scripts
+    /// The command that installs the agent with Helm
+    Helm,
+    /// Token, authorities, address, manifest and command, for scripts
     Json,
 }
 
@@ -31,6 +33,8 @@ pub(crate) enum AdoptFormat {
 #[command(after_help = "\
 The manifest goes to standard output, hints go to standard error:
   starling adopt cluster edge-1 -w retail --label env=prod | kubectl --context edge-1 apply -f -
+With Helm, instead:
+  starling adopt cluster edge-1 -w retail -o helm | HELM_KUBECONTEXT=edge-1 sh
 
 Repeating it is harmless: it makes a new one-time token for the same cluster.")]
 pub(crate) struct AdoptArguments {
@@ -51,6 +55,9 @@ pub(crate) struct AdoptArguments {
     /// The agent's image [default: the one of this version]
     #[arg(long, env = "STARLING_AGENT_IMAGE", value_name = "REF")]
     pub(crate) image: Option<String>,
+    /// The agent's Helm chart [default: the one of this version]
+    #[arg(long, env = "STARLING_AGENT_CHART", value_name = "CHART")]
+    pub(crate) chart: Option<String>,
     /// How to print
     #[arg(short, long, value_enum, default_value = "yaml")]
     pub(crate) output: AdoptFormat,
@@ -60,7 +67,10 @@ pub(crate) struct AdoptArguments {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Detaching has two stages: syncing stops and everything installed is left in place; when the cluster's agent has said so,
-its identity is dropped. --forget drops it at once, for a cluster whose agent is gone for good.")]
+its identity is dropped. --forget drops it at once, for a cluster whose agent is gone for good.
+
+--delete first removes what Starling installed there, in order, after asking for the count of installs. A script passes it:
+  starling detach cluster edge-1 -w retail --delete --approve 12 --wait")]
 pub(crate) struct DetachArguments {
     /// What to detach
     #[arg(value_enum, value_name = "KIND")]
@@ -73,6 +83,12 @@ pub(crate) struct DetachArguments {
     /// Drop the identity without the agent's word
     #[arg(long)]
     pub(crate) forget: bool,
+    /// Remove what Starling installed there first
+    #[arg(long, conflicts_with = "forget")]
+    pub(crate) delete: bool,
+    /// The number of installs that go, as approval
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) approve: Option<u64>,
     /// Wait until the cluster has left the fleet
     #[arg(long)]
     pub(crate) wait: bool,
@@ -83,6 +99,8 @@ pub(crate) struct DetachArguments {
 
 /// Takes `starling apply`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+A hub with a directory writes it; on Kubernetes the resources are applied in the API server, as you.")]
 pub(crate) struct ApplyArguments {
     /// A file, a directory of *.yaml and *.yml, or - for standard input; may be repeated
     #[arg(short = 'f', long = "filename", value_name = "FILE", required = true)]
@@ -93,6 +111,9 @@ pub(crate) struct ApplyArguments {
     /// Only tell what would happen
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Take over fields that others manage; on Kubernetes alone
+    #[arg(long)]
+    pub(crate) force_conflicts: bool,
     /// How to print
     #[arg(short, long, value_enum, default_value = "text")]
     pub(crate) output: OneFormat,
@@ -105,11 +126,11 @@ Shows what would go from how many clusters, and asks for the count. A script pas
   starling delete assignment podinfo -w payments --approve 12
 Without --approve a script gets exit code 3 and the count; where nothing is installed, nothing needs approval.")]
 pub(crate) struct DeleteArguments {
-    /// assignment, addon, cluster, tombstone or workspace
-    #[arg(value_name = "KIND", value_parser = ResourceKindParser, hide_possible_values = true)]
+    /// assignment, addon, cluster, tombstone, workspace or token
+    #[arg(value_name = "KIND", value_parser = DeletableParser, hide_possible_values = true)]
     #[arg(required_unless_present = "files", conflicts_with = "files")]
-    pub(crate) subject: Option<Subject<ResourceKind>>,
-    /// NAME or WORKSPACE/NAME
+    pub(crate) subject: Option<Subject<Deletable>>,
+    /// NAME or WORKSPACE/NAME; of a token its id or the beginning of it
     #[arg(value_name = "NAME")]
     pub(crate) names: Vec<String>,
     /// Delete the resources of a file, a directory or - for standard input
@@ -188,7 +209,7 @@ what they have; removals and approvals of the old era wait for approval again, a
     },
 }
 
-fn parse_label(text: &str) -> Result<(String, String), String> {
+pub(super) fn parse_label(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err(format!("{text:?} is not KEY=VALUE")),

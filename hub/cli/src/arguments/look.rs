@@ -44,6 +44,14 @@ pub(crate) struct StatusArguments {
     pub(crate) output: OneFormat,
 }
 
+/// Takes `starling whoami`.
+#[derive(Debug, Args)]
+pub(crate) struct WhoAmIArguments {
+    /// How to print
+    #[arg(short, long, value_enum, default_value = "text")]
+    pub(crate) output: OneFormat,
+}
+
 /// Takes `starling version`.
 #[derive(Debug, Args)]
 pub(crate) struct VersionArguments {

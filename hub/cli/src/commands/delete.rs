@@ -1,87 +1,149 @@
 //! `starling delete`: shows what would go from how many clusters, and deletes only with that count approved.
 
+use kube::api::DynamicObject;
 use starling_proto::v1;
 
+use super::confirm::{approve, many};
+use super::token;
 use crate::arguments::change::DeleteArguments;
+use crate::contexts::target::Target;
 use crate::documents::{headings, read_all};
 use crate::failure::{Exit, Failure};
 use crate::hub::Hub;
-use crate::kind::ResourceKind;
+use crate::kind::{Deletable, ResourceKind, Subject};
+use crate::kubernetes::Kubernetes;
+use crate::kubernetes::objects::{Gone, ObjectName};
 use crate::reference::Reference;
-use crate::render::paint::Paint;
 use crate::resolve::find_one;
+use crate::source::Source;
 use crate::terminal::{Output, note};
 use crate::views::addon::AddonView;
 use crate::views::assignment::AssignmentView;
 use crate::views::cluster::ClusterView;
 
-/// A resource to delete; sorts dependents before what they depend on.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// A resource to delete, and what was seen of it.
 struct Doomed {
-    kind: ResourceKind,
-    namespace: String,
-    name: String,
-}
-
-impl Doomed {
-    fn text(&self) -> String {
-        match self.namespace.as_str() {
-            "" => format!("{} {}", self.kind.singular(), self.name),
-            namespace => format!("{} {namespace}/{}", self.kind.singular(), self.name),
-        }
-    }
-
-    async fn ask(&self, hub: &Hub, approved_count: Option<u64>) -> Result<v1::DeleteResponse, Failure> {
-        let request = v1::DeleteRequest {
-            kind: self.kind.as_str().to_owned(),
-            namespace: self.namespace.clone(),
-            name: self.name.clone(),
-            approved_count,
-        };
-        hub.call(request, |mut client, request| async move { client.delete(request).await }).await
-    }
+    resource: ObjectName,
+    /// The live object, where the API server has it.
+    seen: Option<Box<DynamicObject>>,
+    installs: u64,
 }
 
 /// Deletes what was named, after the count was approved.
 ///
 /// # Errors
 /// [`Exit::ApprovalRequired`] when nobody approved the count, with nothing deleted.
-pub(super) async fn run(hub: &Hub, arguments: &DeleteArguments, output: &mut Output) -> Result<(), Failure> {
-    let mut doomed = if arguments.files.is_empty() { named(hub, arguments).await? } else { from_files(arguments)? };
-    doomed.sort();
-    doomed.dedup();
-    let mut shown = Vec::new();
-    let mut total = 0;
-    for resource in doomed {
-        let answer = resource.ask(hub, None).await?;
+pub(super) async fn run(
+    hub: &Hub,
+    target: &Target,
+    arguments: &DeleteArguments,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    let kind = match &arguments.subject {
+        Some(Subject { kind: Deletable::Token, name }) => {
+            return tokens(hub, name.iter().chain(&arguments.names), arguments, output).await;
+        }
+        Some(Subject { kind: Deletable::Resource(kind), .. }) => Some(*kind),
+        None => None,
+    };
+    let source = &Source::find(hub, target).await?;
+    let mut resources = match kind {
+        Some(kind) => named(hub, kind, arguments).await?,
+        None => from_files(arguments)?,
+    };
+    resources.sort();
+    resources.dedup();
+    let mut doomed = Vec::new();
+    for resource in resources {
+        let seen = look(source, &resource).await?;
+        let answer = ask(hub, &resource, None).await?;
         note(&preview(&resource, &answer));
-        total += answer.installs;
-        shown.push((resource, answer.installs));
+        doomed.push(Doomed { resource, seen, installs: answer.installs });
     }
     if arguments.dry_run {
         return Ok(());
     }
-    approve(total, arguments, output)?;
-    let single = shown.len() == 1;
-    for (resource, shown_installs) in shown {
+    approve(doomed.iter().map(|doomed| doomed.installs).sum(), arguments.approve, output)?;
+    let single = doomed.len() == 1;
+    for Doomed { resource, seen, installs } in doomed {
+        let text = resource.text();
         // What was deleted before can have taken installs of this one along: fewer than shown are approved, more are not.
-        let count = if single { shown_installs } else { resource.ask(hub, None).await?.installs.min(shown_installs) };
-        let answer = resource.ask(hub, Some(count)).await.map_err(|failure| failure.about(&resource.text()))?;
-        if answer.deleted {
-            output.line(format!("{} deleted", resource.text()))?;
-        }
-        if !answer.edit_to_make.is_empty() {
-            note(&format!("the hub cannot write its directory; to delete {}, make this edit there:", resource.text()));
-            output.line(answer.edit_to_make.trim_end())?;
-        } else if !answer.deleted {
-            return Err(Failure::new(Exit::Failed, format!("the hub did not delete {}", resource.text())));
+        let count = if single { installs } else { ask(hub, &resource, None).await?.installs.min(installs) };
+        let answer = ask(hub, &resource, Some(count)).await.map_err(|failure| failure.about(&text))?;
+        match source {
+            Source::Directory => finish_in_directory(&text, &answer, output)?,
+            Source::Kubernetes(kubernetes) => {
+                finish_in_kubernetes(kubernetes, &resource, seen.as_deref(), output).await?
+            }
         }
         output.flush()?;
     }
     Ok(())
 }
 
-fn preview(resource: &Doomed, answer: &v1::DeleteResponse) -> String {
+/// Asks the hub what would go, or with an approved count to let it go.
+async fn ask(hub: &Hub, resource: &ObjectName, approved_count: Option<u64>) -> Result<v1::DeleteResponse, Failure> {
+    let request = v1::DeleteRequest {
+        kind: resource.kind.as_str().to_owned(),
+        namespace: resource.namespace.clone(),
+        name: resource.name.clone(),
+        approved_count,
+    };
+    hub.call(request, |mut client, request| async move { client.delete(request).await }).await
+}
+
+/// Reads the live object, and makes sure before anything else that it may be deleted there.
+async fn look(source: &Source, resource: &ObjectName) -> Result<Option<Box<DynamicObject>>, Failure> {
+    let Source::Kubernetes(kubernetes) = source else {
+        return Ok(None);
+    };
+    let seen = kubernetes.get_to_edit(resource).await?;
+    if seen.is_some() {
+        kubernetes.rehearse_delete(resource).await.map_err(|failure| failure.about(&resource.text()))?;
+    }
+    Ok(seen.map(Box::new))
+}
+
+fn finish_in_directory(text: &str, answer: &v1::DeleteResponse, output: &mut Output) -> Result<(), Failure> {
+    if answer.deleted {
+        output.line(format!("{text} deleted"))?;
+    }
+    if !answer.edit_to_make.is_empty() {
+        note(&format!("the hub cannot write its directory; to delete {text}, make this edit there:"));
+        output.line(answer.edit_to_make.trim_end())?;
+    } else if !answer.deleted {
+        return Err(Failure::new(Exit::Failed, format!("the hub did not delete {text}")));
+    }
+    Ok(())
+}
+
+/// Deletes the object itself, now that the hub knows that it is meant.
+async fn finish_in_kubernetes(
+    kubernetes: &Kubernetes,
+    resource: &ObjectName,
+    seen: Option<&DynamicObject>,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    let text = resource.text();
+    let gone = match seen {
+        Some(seen) => kubernetes.delete(resource, seen).await.map_err(|failure| failure.about(&text))?,
+        // The hub remembered a resource whose object was gone already.
+        None => Gone::Yes,
+    };
+    output.line(format!("{text} deleted"))?;
+    if gone == Gone::NotYet {
+        let namespace =
+            if resource.namespace.is_empty() { String::new() } else { format!("-n {} ", resource.namespace) };
+        note(&format!(
+            "the hub has not let go of it yet: `kubectl {namespace}describe {} {}` says why",
+            resource.kind.plural(),
+            resource.name
+        ));
+    }
+    Ok(())
+}
+
+fn preview(resource: &ObjectName, answer: &v1::DeleteResponse) -> String {
     if answer.installs == 0 {
         return format!("{}: nothing is installed by it, nothing goes", resource.text());
     }
@@ -108,39 +170,29 @@ fn preview(resource: &Doomed, answer: &v1::DeleteResponse) -> String {
     text
 }
 
-fn many(count: u64, noun: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{count} {noun}{plural}")
-}
-
-fn approve(total: u64, arguments: &DeleteArguments, output: &Output) -> Result<(), Failure> {
-    let go = format!("{} would go", many(total, "install"));
-    match arguments.approve {
-        Some(count) if count == total => Ok(()),
-        Some(count) => Err(Failure::new(Exit::ApprovalRequired, format!("{go}, not {count}; nothing was deleted"))
-            .next(format!("if that is meant: --approve {total}"))),
-        None if total == 0 => Ok(()),
-        None if output.terminal.is_interactive() => {
-            let question = format!(
-                "Type the number of installs to delete ({}):",
-                output.terminal.paint_error(&total.to_string(), Paint::Bad)
-            );
-            if output.terminal.ask(&question)? == total.to_string() {
-                return Ok(());
-            }
-            Err(Failure::new(Exit::ApprovalRequired, "not approved; nothing was deleted"))
-        }
-        None => Err(Failure::new(Exit::ApprovalRequired, format!("{go}; nothing was deleted"))
-            .next(format!("approve the count: --approve {total}"))),
+/// Voids join tokens: no cluster loses anything by it, so nothing is asked.
+async fn tokens(
+    hub: &Hub,
+    ids: impl Iterator<Item = &String>,
+    arguments: &DeleteArguments,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    let ids: Vec<&String> = ids.collect();
+    if ids.is_empty() {
+        return Err(Failure::usage("name the token to delete by its id").next("`starling get tokens` lists them"));
     }
+    if arguments.dry_run || arguments.approve.is_some() || arguments.namespace.is_some() {
+        return Err(Failure::usage("a token is deleted by its id alone: it removes nothing from any cluster"));
+    }
+    for id in ids {
+        token::delete(hub, id, output).await?;
+    }
+    Ok(())
 }
 
-async fn named(hub: &Hub, arguments: &DeleteArguments) -> Result<Vec<Doomed>, Failure> {
-    let Some(subject) = &arguments.subject else {
-        return Err(Failure::usage("name what to delete, or a file with -f"));
-    };
-    let kind = subject.kind;
-    let names: Vec<&String> = subject.name.iter().chain(&arguments.names).collect();
+async fn named(hub: &Hub, kind: ResourceKind, arguments: &DeleteArguments) -> Result<Vec<ObjectName>, Failure> {
+    let names: Vec<&String> =
+        arguments.subject.iter().filter_map(|subject| subject.name.as_ref()).chain(&arguments.names).collect();
     if names.is_empty() {
         return Err(Failure::usage(format!("name the {} to delete", kind.singular())));
     }
@@ -151,10 +203,10 @@ async fn named(hub: &Hub, arguments: &DeleteArguments) -> Result<Vec<Doomed>, Fa
     Ok(doomed)
 }
 
-async fn locate(hub: &Hub, kind: ResourceKind, text: &str, workspace: Option<&str>) -> Result<Doomed, Failure> {
+async fn locate(hub: &Hub, kind: ResourceKind, text: &str, workspace: Option<&str>) -> Result<ObjectName, Failure> {
     let reference = Reference::parse(text, workspace.filter(|_| kind != ResourceKind::Workspace))?;
     if let Some(namespace) = reference.namespace {
-        return Ok(Doomed { kind, namespace, name: reference.name });
+        return Ok(ObjectName { kind, namespace, name: reference.name });
     }
     let name = reference.name;
     let namespace = match kind {
@@ -163,10 +215,10 @@ async fn locate(hub: &Hub, kind: ResourceKind, text: &str, workspace: Option<&st
         ResourceKind::ManagedCluster => find_one::<ClusterView>(hub, &name, None, "cluster").await?.workspace,
         ResourceKind::Tombstone | ResourceKind::Workspace => String::new(),
     };
-    Ok(Doomed { kind, namespace, name })
+    Ok(ObjectName { kind, namespace, name })
 }
 
-fn from_files(arguments: &DeleteArguments) -> Result<Vec<Doomed>, Failure> {
+fn from_files(arguments: &DeleteArguments) -> Result<Vec<ObjectName>, Failure> {
     let mut doomed = Vec::new();
     for document in read_all(&arguments.files, arguments.recursive)? {
         for heading in headings(&document)? {
@@ -177,7 +229,7 @@ fn from_files(arguments: &DeleteArguments) -> Result<Vec<Doomed>, Failure> {
                     heading.kind
                 )));
             };
-            doomed.push(Doomed { kind, namespace: heading.metadata.namespace, name: heading.metadata.name });
+            doomed.push(ObjectName { kind, namespace: heading.metadata.namespace, name: heading.metadata.name });
         }
     }
     if doomed.is_empty() {
@@ -193,7 +245,7 @@ mod tests {
     #[test]
     fn the_preview_names_counts_and_examples() {
         let resource =
-            Doomed { kind: ResourceKind::AddonAssignment, namespace: "payments".into(), name: "podinfo".into() };
+            ObjectName { kind: ResourceKind::AddonAssignment, namespace: "payments".into(), name: "podinfo".into() };
         let answer = v1::DeleteResponse {
             installs: 12,
             clusters: 12,
@@ -209,7 +261,7 @@ mod tests {
 
     #[test]
     fn dependents_go_first() {
-        let doomed = |kind| Doomed { kind, namespace: String::new(), name: "x".into() };
+        let doomed = |kind| ObjectName { kind, namespace: String::new(), name: "x".into() };
         let mut all = [ResourceKind::Workspace, ResourceKind::Addon, ResourceKind::AddonAssignment].map(doomed);
         all.sort();
         assert_eq!(all.map(|resource| resource.kind.singular()), ["assignment", "addon", "workspace"]);

@@ -22,6 +22,7 @@ use crate::views::install::InstallView;
 use crate::views::object::ObjectView;
 use crate::views::problem::ProblemView;
 use crate::views::proposal::ProposalView;
+use crate::views::token::TokenView;
 use crate::views::{Query, View};
 
 /// Lists, once or again and again.
@@ -47,6 +48,7 @@ pub(super) async fn run(
         Listed::Installs => list.show::<InstallView>(output).await,
         Listed::Problems => list.show::<ProblemView>(output).await,
         Listed::Proposals => list.show::<ProposalView>(output).await,
+        Listed::Tokens => list.show::<TokenView>(output).await,
     }
 }
 
@@ -146,7 +148,7 @@ async fn question(hub: &Hub, arguments: &GetArguments) -> Result<Query, Failure>
     let names: Vec<String> = arguments.subject.name.iter().chain(&arguments.names).cloned().collect();
     match arguments.subject.kind {
         Listed::Objects => name_objects(&mut query, &names)?,
-        Listed::Clusters | Listed::Addons | Listed::Assignments | Listed::Problems => {
+        Listed::Clusters | Listed::Addons | Listed::Assignments | Listed::Problems | Listed::Tokens => {
             // On the hub a namespace is a workspace.
             let workspace = match (query.workspace.as_str(), query.namespace.as_str()) {
                 (workspace, "") => workspace,
@@ -232,7 +234,7 @@ fn refuse_foreign_options(listed: Listed, selection: &Selection) -> Result<(), F
     ];
     let understood: &[&str] = match listed {
         Listed::Clusters => &["--workspace", "--namespace", "--selector", "--health"],
-        Listed::Addons | Listed::Assignments | Listed::Problems => &["--workspace", "--namespace"],
+        Listed::Addons | Listed::Assignments | Listed::Problems | Listed::Tokens => &["--workspace", "--namespace"],
         Listed::Objects => {
             &["--workspace", "--namespace", "--selector", "--cluster", "--health", "--assignment", "--kind"]
         }

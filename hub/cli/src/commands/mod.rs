@@ -3,7 +3,9 @@
 mod adopt;
 mod apply;
 mod approve;
+mod completion;
 mod config;
+mod confirm;
 mod delete;
 mod describe;
 mod detach;
@@ -11,14 +13,15 @@ mod get;
 mod run;
 mod status;
 mod store;
+mod token;
 mod watch;
-
-use clap::CommandFactory as _;
+mod whoami;
 
 use crate::arguments::{Arguments, Command, Global};
 use crate::contexts::target;
 use crate::failure::Failure;
 use crate::hub::Hub;
+use crate::source::Source;
 use crate::terminal::{Output, Terminal};
 
 /// Runs one command; what it wrote is out when this returns.
@@ -39,26 +42,48 @@ async fn dispatch(arguments: Arguments, output: &mut Output) -> Result<(), Failu
     match command {
         Command::Status(arguments) => status::status(&connect(&global).await?, &arguments, output).await,
         Command::Version(arguments) => status::version(&global, &arguments, output).await,
-        Command::Get(arguments) => get::run(&target::resolve(&global)?, global.timeout, &arguments, output).await,
+        Command::Whoami(arguments) => whoami::run(&connect(&global).await?, &arguments, output).await,
+        Command::Get(arguments) => get::run(&target::resolve(&global).await?, global.timeout, &arguments, output).await,
         Command::Describe(arguments) => describe::run(&connect(&global).await?, &arguments, output).await,
-        Command::Adopt(arguments) => adopt::run(&connect(&global).await?, arguments, output).await,
-        Command::Detach(arguments) => detach::run(&connect(&global).await?, &arguments, output).await,
-        Command::Apply(arguments) => apply::run(&connect(&global).await?, &arguments, output).await,
-        Command::Delete(arguments) => delete::run(&connect(&global).await?, &arguments, output).await,
+        Command::Adopt(arguments) => {
+            let (hub, source) = connect_to_edit(&global).await?;
+            adopt::run(&hub, &source, arguments, output).await
+        }
+        Command::Detach(arguments) => {
+            let (hub, source) = connect_to_edit(&global).await?;
+            detach::run(&hub, &source, &arguments, output).await
+        }
+        Command::Apply(arguments) => {
+            let (hub, source) = connect_to_edit(&global).await?;
+            apply::run(&hub, &source, &arguments, output).await
+        }
+        Command::Delete(arguments) => {
+            let target = target::resolve(&global).await?;
+            delete::run(&Hub::connect(&target, global.timeout).await?, &target, &arguments, output).await
+        }
+        Command::Create(arguments) => token::create(&connect(&global).await?, arguments, output).await,
         Command::Approve(arguments) => approve::run(&connect(&global).await?, &arguments, output).await,
         Command::Reconcile(arguments) => run::run(&connect(&global).await?, "reconcile", &arguments, output).await,
         Command::Suspend(arguments) => run::run(&connect(&global).await?, "suspend", &arguments, output).await,
         Command::Resume(arguments) => run::run(&connect(&global).await?, "resume", &arguments, output).await,
         Command::Store(command) => store::run(&connect(&global).await?, &command, output).await,
-        Command::Config(command) => config::run(&global, command, output),
-        Command::Completion { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Arguments::command(), "starling", &mut script);
-            output.raw(&String::from_utf8_lossy(&script))
-        }
+        Command::Config(arguments) => match arguments.command {
+            Some(command) => config::run(&global, command, output),
+            None => config::show(&global, arguments.output, output).await,
+        },
+        Command::Completion { shell } => completion::script(shell, output),
+        Command::Complete { words } => completion::complete(&words, output),
     }
 }
 
 async fn connect(global: &Global) -> Result<Hub, Failure> {
-    Hub::connect(&target::resolve(global)?, global.timeout).await
+    Hub::connect(&target::resolve(global).await?, global.timeout).await
+}
+
+/// Connects, and finds out where the hub's resources are edited.
+async fn connect_to_edit(global: &Global) -> Result<(Hub, Source), Failure> {
+    let target = target::resolve(global).await?;
+    let hub = Hub::connect(&target, global.timeout).await?;
+    let source = Source::find(&hub, &target).await?;
+    Ok((hub, source))
 }

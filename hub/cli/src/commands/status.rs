@@ -30,6 +30,8 @@ struct StatusView {
     objects: u64,
     problems: u64,
     proposals: u64,
+    /// Where the resources are: directory or kubernetes; empty from a hub that does not tell.
+    source: String,
 }
 
 /// The versions, as documents show them.
@@ -66,6 +68,7 @@ pub(super) async fn status(hub: &Hub, arguments: &StatusArguments, output: &mut 
         objects: answer.objects,
         problems: answer.problems,
         proposals: answer.proposals,
+        source: answer.source,
     };
     match arguments.output {
         OneFormat::Text => print_text(&status, output)?,
@@ -132,7 +135,7 @@ async fn hub_version(global: &Global, client_only: bool) -> Result<Option<String
     if client_only {
         return Ok(None);
     }
-    let target = match target::resolve(global) {
+    let target = match target::resolve(global).await {
         Ok(target) => target,
         // Without a context there is no hub to ask, which is no failure of this question.
         Err(failure) if failure.exit() == Exit::Usage => {

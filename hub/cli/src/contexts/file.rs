@@ -26,8 +26,8 @@ pub(crate) struct ContextFile {
 pub(crate) struct Context {
     /// The context's name.
     pub(crate) name: String,
-    /// The hub's address, `host:port`.
-    #[serde(default)]
+    /// The hub's address, `host:port`; empty where the hub's own cluster tells it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(crate) server: String,
     /// The authorities to trust, in PEM.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -38,6 +38,28 @@ pub(crate) struct Context {
     /// A file with the administrator's token; relative to this file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) token_file: Option<PathBuf>,
+    /// The kubeconfig that leads to the hub's own cluster, instead of kubectl's; relative to this file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// The context of the kubeconfig, instead of its current one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) kube_context: Option<String>,
+    /// The namespace of the hub in its own cluster, instead of `starling-system`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) hub_namespace: Option<String>,
+    /// The ServiceAccount in whose name the hub is called, `namespace/name`, instead of the kubeconfig's user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) service_account: Option<String>,
+}
+
+impl Context {
+    /// Tells whether a kubeconfig leads to the hub.
+    pub(crate) fn names_kubernetes(&self) -> bool {
+        self.kubeconfig.is_some()
+            || self.kube_context.is_some()
+            || self.hub_namespace.is_some()
+            || self.service_account.is_some()
+    }
 }
 
 impl ContextFile {
@@ -115,7 +137,8 @@ impl ContextFile {
         let directory = path.parent().unwrap_or(Path::new(""));
         let directory = std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned());
         for context in &mut self.contexts {
-            for file in [&mut context.ca_file, &mut context.token_file].into_iter().flatten() {
+            let files = [&mut context.ca_file, &mut context.token_file, &mut context.kubeconfig];
+            for file in files.into_iter().flatten() {
                 *file = directory.join(&file);
             }
         }

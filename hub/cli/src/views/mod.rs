@@ -7,6 +7,7 @@ pub(crate) mod install;
 pub(crate) mod object;
 pub(crate) mod problem;
 pub(crate) mod proposal;
+pub(crate) mod token;
 
 use std::collections::BTreeSet;
 

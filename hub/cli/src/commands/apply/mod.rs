@@ -1,15 +1,18 @@
-//! `starling apply`.
+//! `starling apply`: resources go where the hub reads them.
+
+mod directory;
+mod kubernetes;
 
 use serde::Serialize;
-use starling_proto::v1;
 
 use crate::arguments::change::ApplyArguments;
 use crate::arguments::look::OneFormat;
-use crate::documents::{Document, read_all};
+use crate::documents::read_all;
 use crate::failure::Failure;
 use crate::hub::Hub;
 use crate::render::document::{ListWriter, Notation};
 use crate::render::paint::Paint;
+use crate::source::Source;
 use crate::terminal::Output;
 
 /// What became of one resource, as documents show it.
@@ -23,60 +26,82 @@ struct AppliedView {
     outcome: String,
 }
 
-/// Applies every file; one that is refused does not keep the others back.
-///
-/// # Errors
-/// As the first file that was refused, after all were tried.
-pub(super) async fn run(hub: &Hub, arguments: &ApplyArguments, output: &mut Output) -> Result<(), Failure> {
-    let documents = read_all(&arguments.files, arguments.recursive)?;
-    let notation = match arguments.output {
-        OneFormat::Text => None,
-        OneFormat::Json => Some(Notation::Json),
-        OneFormat::Yaml => Some(Notation::Yaml),
-    };
-    let mut list = notation.map(|notation| ListWriter::begin(output, notation, "Applied")).transpose()?;
-    let mut refused = Vec::new();
-    for document in &documents {
-        match apply(hub, document, arguments.dry_run).await {
-            Err(failure) => refused.push(failure.about(&document.path.display().to_string())),
-            Ok(resources) => {
-                for resource in resources {
-                    match &mut list {
-                        Some(list) => list.item(output, &resource)?,
-                        None => output.line(line(&resource, arguments.dry_run, output))?,
-                    }
-                }
-            }
-        }
-    }
-    if let Some(list) = list {
-        list.end(output)?;
-    }
-    output.flush()?;
-    let count = refused.len();
-    let mut refused = refused.into_iter();
-    let Some(first) = refused.next() else {
-        return Ok(());
-    };
-    if documents.len() == 1 {
-        return Err(first);
-    }
-    let exit = first.exit();
-    first.report(&output.terminal);
-    refused.for_each(|failure| failure.report(&output.terminal));
-    Err(Failure::new(exit, format!("{count} of {} files were not applied", documents.len())))
+/// Prints what became of resources, and keeps what was refused for the end.
+struct Applied<'a> {
+    output: &'a mut Output,
+    list: Option<ListWriter>,
+    dry_run: bool,
+    refused: Vec<Failure>,
 }
 
-async fn apply(hub: &Hub, document: &Document, dry_run: bool) -> Result<Vec<AppliedView>, Failure> {
-    let request = v1::ApplyRequest { documents: document.text.clone(), dry_run };
-    let answer = hub.call(request, |mut client, request| async move { client.apply(request).await }).await?;
-    let resources = answer.resources.into_iter().map(|wire| AppliedView {
-        kind: wire.kind,
-        namespace: wire.namespace,
-        name: wire.name,
-        outcome: wire.outcome,
-    });
-    Ok(resources.collect())
+/// Applies everything; what is refused does not keep the others back.
+///
+/// # Errors
+/// As the first that was refused, after all were tried.
+pub(super) async fn run(
+    hub: &Hub,
+    source: &Source,
+    arguments: &ApplyArguments,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    let documents = read_all(&arguments.files, arguments.recursive)?;
+    if arguments.force_conflicts && matches!(source, Source::Directory) {
+        return Err(Failure::usage(
+            "`--force-conflicts` is for a hub on Kubernetes: nobody else manages a directory's fields",
+        ));
+    }
+    let mut applied = Applied::begin(arguments, output)?;
+    let (tried, noun) = match source {
+        Source::Directory => (directory::apply(hub, &documents, &mut applied).await?, "files"),
+        Source::Kubernetes(cluster) => (
+            kubernetes::apply(cluster, &documents, arguments.force_conflicts, &mut applied).await?,
+            "resources and files",
+        ),
+    };
+    applied.end(tried, noun)
+}
+
+impl<'a> Applied<'a> {
+    fn begin(arguments: &ApplyArguments, output: &'a mut Output) -> Result<Self, Failure> {
+        let notation = match arguments.output {
+            OneFormat::Text => None,
+            OneFormat::Json => Some(Notation::Json),
+            OneFormat::Yaml => Some(Notation::Yaml),
+        };
+        let list = notation.map(|notation| ListWriter::begin(output, notation, "Applied")).transpose()?;
+        Ok(Self { output, list, dry_run: arguments.dry_run, refused: Vec::new() })
+    }
+
+    fn resource(&mut self, resource: &AppliedView) -> Result<(), Failure> {
+        match &mut self.list {
+            Some(list) => list.item(self.output, resource),
+            None => self.output.line(line(resource, self.dry_run, self.output)),
+        }
+    }
+
+    fn refuse(&mut self, failure: Failure) {
+        self.refused.push(failure);
+    }
+
+    fn end(self, tried: usize, noun: &str) -> Result<(), Failure> {
+        let Self { output, list, refused, .. } = self;
+        if let Some(list) = list {
+            list.end(output)?;
+        }
+        output.flush()?;
+        let count = refused.len();
+        let mut refused = refused.into_iter();
+        let Some(first) = refused.next() else {
+            return Ok(());
+        };
+        if tried == 1 {
+            return Err(first);
+        }
+        let exit = first.exit();
+        first.report(&output.terminal);
+        refused.for_each(|failure| failure.report(&output.terminal));
+        Err(Failure::new(exit, format!("{count} of {tried} {noun} were not applied")))
+    }
 }
 
 fn line(resource: &AppliedView, dry_run: bool, output: &Output) -> String {

@@ -77,6 +77,8 @@ impl Hub {
             .args(line.split_whitespace())
             .env_clear()
             .env("STARLING_CONFIG", self.scratch.path().join("admin.yaml"))
+            // What the machine itself has must not lead anywhere.
+            .env("KUBECONFIG", self.scratch.path().join("no-kubeconfig"))
             .current_dir(self.scratch.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
