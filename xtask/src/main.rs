@@ -8,6 +8,7 @@ mod build;
 mod codegen;
 mod crds;
 mod demo;
+mod images;
 mod simulate;
 mod test;
 
@@ -33,6 +34,8 @@ enum Command {
     Simulate(simulate::SimulateArguments),
     /// Measures a hub with 1,000 simulated clusters against a bare gRPC floor, and an agent on a real cluster.
     Bench(bench::BenchArguments),
+    /// Builds static programs and an OCI image of each, without a container engine.
+    Images(images::ImagesArguments),
     /// Generates the committed code of the protos anew.
     Codegen,
     /// Generates the custom resource definitions of the chart anew.
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         Command::Test(arguments) => test::run(&arguments),
         Command::Simulate(arguments) => simulate::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Images(arguments) => images::run(&arguments),
         Command::Codegen => codegen::run(),
         Command::Crds => crds::run(),
     };
