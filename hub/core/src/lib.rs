@@ -11,6 +11,7 @@ pub mod records;
 pub mod resources;
 pub mod selector;
 pub mod session;
+pub mod status;
 pub mod steward;
 
 #[cfg(test)]

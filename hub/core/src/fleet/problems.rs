@@ -15,11 +15,21 @@ pub struct Problem {
     pub message: String,
     /// What to do next.
     pub next: String,
+    /// What is wrong, in one word for machines.
+    pub reason: &'static str,
 }
 
 impl Problem {
+    /// The reason of a resource whose document is no longer there.
+    pub const MISSING: &'static str = "SourceMissing";
+
     pub(crate) fn new(key: InputKey, message: impl Into<String>, next: impl Into<String>) -> Self {
-        Self { key, message: message.into(), next: next.into() }
+        Self { key, message: message.into(), next: next.into(), reason: "NotTaken" }
+    }
+
+    /// Names what is wrong, for machines.
+    fn because(self, reason: &'static str) -> Self {
+        Self { reason, ..self }
     }
 }
 
@@ -68,6 +78,7 @@ impl Fleet {
                 format!("workspace {namespace} does not exist"),
                 format!("write a Workspace document named {namespace}, or correct metadata.namespace"),
             )
+            .because("WorkspaceNotFound")
         })
     }
 
@@ -82,6 +93,7 @@ impl Fleet {
                 format!("cluster {id} is already managed as {}", first.qualified()),
                 format!("remove one of the two documents, or give {} an id of its own", key.qualified()),
             )
+            .because("AlreadyManaged")
         })
     }
 
@@ -100,7 +112,16 @@ impl Fleet {
             | BlockedReason::NameCollision(_)
             | BlockedReason::Invalid(_) => "correct the document".to_owned(),
         };
-        Some(Problem::new(record.resource.key(), reason.to_string(), next))
+        let word = match reason {
+            BlockedReason::AddonNotFound(_) => "AddonNotFound",
+            BlockedReason::VersionNotFound(_) => "VersionNotFound",
+            BlockedReason::NotPermitted(_) => "NotPermitted",
+            BlockedReason::KubernetesOutOfRange(_) => "KubernetesOutOfRange",
+            BlockedReason::KubernetesUnknown => "KubernetesUnknown",
+            BlockedReason::NameCollision(_) => "NameCollision",
+            BlockedReason::Invalid(_) => "Invalid",
+        };
+        Some(Problem::new(record.resource.key(), reason.to_string(), next).because(word))
     }
 
     fn not_carried_out(&self, record: &InputRecord) -> Option<Problem> {
@@ -110,22 +131,23 @@ impl Fleet {
         }
         let spec = &tombstone.spec;
         let named = format!("{} {}", spec.kind.word(), spec.name);
-        let (message, next) = if self.tombstone_target(tombstone).is_some() {
-            (format!("{named} cannot be deleted while others need it"), "delete or detach these first")
+        let (word, message, next) = if self.tombstone_target(tombstone).is_some() {
+            ("InUse", format!("{named} cannot be deleted while others need it"), "delete or detach these first")
         } else {
             let next = "take the UID that `starling delete` prints";
-            (format!("{named} with the UID {} is unknown, so that this does nothing", spec.uid), next)
+            ("UnknownUid", format!("{named} with the UID {} is unknown, so that this does nothing", spec.uid), next)
         };
-        Some(Problem::new(record.resource.key(), message, next))
+        Some(Problem::new(record.resource.key(), message, next).because(word))
     }
 }
 
 fn not_removed(record: &DeletedRecord) -> Problem {
-    Problem::new(
+    let problem = Problem::new(
         record.key.clone(),
         format!("it was deleted, and its document is still in {}", record.file),
         format!("remove the document from {}", record.file),
-    )
+    );
+    problem.because("Deleted")
 }
 
 fn missing(record: &InputRecord) -> Option<Problem> {
@@ -138,9 +160,10 @@ fn missing(record: &InputRecord) -> Option<Problem> {
             format!("starling delete {} {}", key.kind.word(), key.qualified())
         }
     };
-    Some(Problem::new(
+    let problem = Problem::new(
         key,
         format!("source missing: its document is no longer in {}; nothing changes because of that", record.file),
         format!("restore the document, or run `{settle}`"),
-    ))
+    );
+    Some(problem.because(Problem::MISSING))
 }

@@ -110,7 +110,8 @@ pub struct ClusterStatus {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub id: String,
     /// The state of the agent's session: `pending` (never joined), `connecting`, `live`, `paused`, `disconnected`, `quarantined`,
-    /// `revoked` or `detaching`.
+    /// `revoked`, `removing` or
+    /// `detaching`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub connection: String,
     /// When the agent was last heard, as of the last change of what is shown here: a connected agent is heard every few seconds.
@@ -285,6 +286,62 @@ impl Status {
             Self::AddonAssignment(status) => &status.conditions,
             Self::Tombstone(status) => &status.conditions,
         }
+    }
+
+    /// Tells whether two statuses say the same, whenever it was found.
+    #[must_use]
+    pub fn says_the_same_as(&self, other: &Self) -> bool {
+        self == other || self.without_times() == other.without_times()
+    }
+
+    /// Tells whether more changes than counts, texts and what an agent observes.
+    #[must_use]
+    pub fn is_transition_to(&self, other: &Self) -> bool {
+        let conditions = |status: &Self| -> Vec<_> {
+            let marks = status.conditions().iter().map(|condition| {
+                (condition.kind.clone(), condition.status, condition.reason.clone(), condition.observed_generation)
+            });
+            marks.collect()
+        };
+        let is_elsewhere = match (self, other) {
+            (Self::ManagedCluster(from), Self::ManagedCluster(to)) => {
+                (&from.connection, &from.id, &from.uid) != (&to.connection, &to.id, &to.uid)
+            }
+            (Self::AddonAssignment(from), Self::AddonAssignment(to)) => {
+                (&from.revision, &from.version, &from.uid) != (&to.revision, &to.version, &to.uid)
+            }
+            (
+                Self::Workspace(_)
+                | Self::ManagedCluster(_)
+                | Self::Addon(_)
+                | Self::AddonAssignment(_)
+                | Self::Tombstone(_),
+                _,
+            ) => false,
+        };
+        is_elsewhere || conditions(self) != conditions(other)
+    }
+
+    /// Tells whether a cluster's session is open and its picture not complete, which seldom lasts.
+    #[must_use]
+    pub fn is_connecting(&self) -> bool {
+        matches!(self, Self::ManagedCluster(status) if status.connection == "connecting")
+    }
+
+    fn without_times(&self) -> Self {
+        let mut timeless = self.clone();
+        let conditions = match &mut timeless {
+            Self::Workspace(status) => &mut status.conditions,
+            Self::ManagedCluster(status) => {
+                status.last_seen_time = None;
+                &mut status.conditions
+            }
+            Self::Addon(status) => &mut status.conditions,
+            Self::AddonAssignment(status) => &mut status.conditions,
+            Self::Tombstone(status) => &mut status.conditions,
+        };
+        conditions.iter_mut().for_each(|condition| condition.last_transition_time.clear());
+        timeless
     }
 
     /// Returns a condition by its type.

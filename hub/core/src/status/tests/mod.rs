@@ -1,0 +1,2 @@
+mod judged;
+mod paced;
