@@ -116,6 +116,9 @@ pub enum Outcome {
     Retired(ObjectKey),
     /// An object of an install that is being removed is gone.
     Gone(ObjectKey),
+    /// An object of an install that is being removed cannot be removed, with the reason; it is tried again. Empty where nothing
+    /// stands in the way any more.
+    Stuck(String),
     /// Somebody changed or deleted an object, and it was put back; what drifted is named.
     Repaired(String),
 }
@@ -281,6 +284,14 @@ impl Inventory {
                 was_retiring
             }
             Outcome::Gone(key) => self.bury(install, &key),
+            Outcome::Stuck(message) => {
+                let message = truncate_text(&message, NOTE_BYTES);
+                let changed = held.removing.is_some() && held.message != message;
+                if changed {
+                    held.message = message;
+                }
+                changed
+            }
             Outcome::Repaired(what) => {
                 held.drift_repairs = held.drift_repairs.saturating_add(1);
                 held.last_drift = truncate_text(&what, NOTE_BYTES);

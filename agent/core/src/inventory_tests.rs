@@ -53,6 +53,20 @@ fn a_removal_ends_when_its_last_object_is_gone_and_is_remembered() {
 }
 
 #[test]
+fn what_cannot_be_removed_is_reported_until_it_can() {
+    let mut inventory = holding("podinfo", uid(1), 4);
+    let name = install("podinfo");
+    let said = |inventory: &Inventory| inventory.reports().next().map(|report| (report.state, report.message));
+    assert!(!inventory.complete(&name, Outcome::Stuck("forbidden".into())), "nothing is being removed");
+    remove(&mut inventory, 1, 5);
+    assert!(inventory.complete(&name, Outcome::Stuck("forbidden".into())));
+    assert!(!inventory.complete(&name, Outcome::Stuck("forbidden".into())), "once is enough");
+    assert_eq!(said(&inventory), Some((InstallState::Removing, "forbidden".to_owned())));
+    assert!(inventory.complete(&name, Outcome::Stuck(String::new())));
+    assert_eq!(said(&inventory), Some((InstallState::Removing, String::new())));
+}
+
+#[test]
 fn a_late_creation_of_a_paused_agent_is_recognised() {
     let mut inventory = holding("podinfo", uid(1), 4);
     remove(&mut inventory, 1, 6);

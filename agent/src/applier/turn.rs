@@ -151,6 +151,11 @@ impl Applier {
     async fn remove(&self, install: &InstallKey, held: &HeldInstall, fence: &Fence) -> Turn {
         let mut turn = Turn::default();
         self.remove_stages(held.removal_stages(), install, held, fence, &mut turn, Outcome::Gone).await;
+        let stuck = match &turn.failure {
+            Some(ObjectError::Rejected(message)) => message.clone(),
+            Some(ObjectError::Superseded(_) | ObjectError::Unavailable(_)) | None => String::new(),
+        };
+        turn.outcomes.push(Outcome::Stuck(stuck));
         turn
     }
 
