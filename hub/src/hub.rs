@@ -22,7 +22,7 @@ use crate::access::{Access, AccessMetrics, AccessParts, AdminToken, Authenticate
 use crate::api::{Admin, AdminParts, Problems};
 use crate::enrolment::{Enrolment, EnrolmentParts};
 use crate::keyring::Keyring;
-use crate::metrics::Metrics;
+use crate::metrics::{CertificateCollector, Metrics};
 use crate::ports::{Clock, Entropy, Listener};
 use crate::session::Sessions;
 use crate::settling::Settling;
@@ -202,6 +202,8 @@ impl Hub {
             ),
         );
         shard::metrics::register(&parts.metrics, &shard);
+        let certificates = CertificateCollector(Arc::clone(&parts.keyring));
+        parts.metrics.register(|registry| registry.register_collector(Box::new(certificates)));
         let access = Access::new(AccessParts {
             admin_token: AdminToken::new(parts.keyring.admin_token()),
             reviews: parts.reviews,

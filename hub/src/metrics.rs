@@ -5,6 +5,7 @@
 //! Other parts own their metrics and register them here. `docs/metrics.md` lists them all.
 
 mod calls;
+mod certificates;
 mod disk;
 mod edge;
 mod source;
@@ -22,6 +23,7 @@ use starling_telemetry::process::ProcessCollector;
 pub use starling_telemetry::process::ProcessFigures;
 
 pub use calls::{CallMetrics, method};
+pub use certificates::CertificateCollector;
 pub use disk::DiskCollector;
 pub use edge::{ConnectionRefusal, EdgeMetrics, Method, Reason, RefusedConnection};
 pub use source::{SourceError, SourceMetrics, StatusMetrics, StatusWrite};

@@ -75,7 +75,7 @@ fn token(known: &Known) -> String {
 }
 
 /// Names the state of a cluster's connection, the most telling first.
-fn connection(fleet: &Fleet, input: Option<&ClusterInput>, view: Option<&ClusterView>) -> &'static str {
+pub(crate) fn connection(fleet: &Fleet, input: Option<&ClusterInput>, view: Option<&ClusterView>) -> &'static str {
     let Some(input) = input else { return "unassigned" };
     let identity = fleet.identity(input.id);
     let stage = identity.map(|record| record.stage);

@@ -37,6 +37,7 @@ use crate::source::{Documents, SourceKind};
 use crate::steward::{Hold, StewardHandle};
 use crate::sync::Sync;
 
+pub(crate) use clusters::connection;
 pub use problems::Problems;
 
 /// What the admin API works with.

@@ -43,6 +43,22 @@ pub(crate) enum End {
     Draining,
 }
 
+/// Every reason's name besides those of a refused identity.
+pub(crate) const NAMES: [&str; 12] = [
+    "gone",
+    "silent",
+    "hello",
+    "garbled",
+    "limit",
+    "expired",
+    "replaced",
+    "second-agent",
+    "quarantined",
+    "second-name",
+    "too-often",
+    "draining",
+];
+
 impl End {
     /// Returns the reason's name in metrics and logs.
     pub(crate) fn as_str(&self) -> &'static str {

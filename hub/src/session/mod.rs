@@ -31,7 +31,7 @@ use crate::shard::Shard;
 use crate::tls::PeerIdentity;
 
 use caller::Caller;
-pub(crate) use end::End;
+pub(crate) use end::{End, NAMES as END_NAMES};
 pub use end::RETRY_AFTER;
 pub use report::Reports;
 

@@ -8,6 +8,7 @@ mod affected;
 mod cluster;
 mod commands;
 mod counters;
+mod figures;
 mod index;
 mod mailbox;
 pub mod metrics;

@@ -49,6 +49,18 @@ pub struct ClusterStanding {
     pub installs_ready: u32,
     /// Of these, blocked.
     pub blocked: u32,
+    /// Of these, with an object that the API server refused.
+    pub rejected: u32,
+    /// Of these, applied and in trouble.
+    pub failing: u32,
+    /// Of these, not reported in the planned render.
+    pub waiting: u32,
+    /// Of these, being applied.
+    pub applying: u32,
+    /// Of these, applied and not ready yet.
+    pub applied: u32,
+    /// Of these, kept as they are.
+    pub kept: u32,
 }
 
 /// Tells whether a cluster is live: what it has is what it should have, as far as messages can tell.
@@ -95,24 +107,23 @@ pub fn judge_install(
 /// Sums up a cluster from the standing of each of its plan's entries.
 #[must_use]
 pub fn sum_up(live: bool, installs: impl Iterator<Item = InstallStanding>) -> ClusterStanding {
-    let mut sum = ClusterStanding { live, ready: live, ..ClusterStanding::default() };
+    let mut sum = ClusterStanding { live, ..ClusterStanding::default() };
     for standing in installs {
         sum.installs += 1;
         match standing {
             InstallStanding::Ready => sum.installs_ready += 1,
-            // What cannot be rendered is not ready either: nobody should take the cluster for complete.
-            InstallStanding::Blocked => {
-                sum.blocked += 1;
-                sum.ready = false;
-            }
-            InstallStanding::Kept => {}
-            InstallStanding::Rejected
-            | InstallStanding::Failing
-            | InstallStanding::Waiting
-            | InstallStanding::Applying
-            | InstallStanding::Applied => sum.ready = false,
+            InstallStanding::Blocked => sum.blocked += 1,
+            InstallStanding::Kept => sum.kept += 1,
+            InstallStanding::Rejected => sum.rejected += 1,
+            InstallStanding::Failing => sum.failing += 1,
+            InstallStanding::Waiting => sum.waiting += 1,
+            InstallStanding::Applying => sum.applying += 1,
+            InstallStanding::Applied => sum.applied += 1,
         }
     }
+    let unready = [sum.rejected, sum.failing, sum.waiting, sum.applying, sum.applied];
+    // What cannot be rendered is not ready either: nobody should take the cluster for complete.
+    sum.ready = live && sum.blocked == 0 && unready == [0; 5];
     sum
 }
 
@@ -191,9 +202,10 @@ mod tests {
     fn a_kept_install_does_not_keep_a_cluster_from_being_ready_and_a_blocked_one_does() {
         let kept = judge_install(&entry(Action::Keep(KeepReason::ClusterPaused)), None, &HealthCounts::default());
         let sum = sum_up(true, [kept, InstallStanding::Ready].into_iter());
-        assert_eq!(sum, ClusterStanding { live: true, ready: true, installs: 2, installs_ready: 1, blocked: 0 });
+        let known = ClusterStanding { live: true, installs_ready: 1, kept: 1, ..ClusterStanding::default() };
+        assert_eq!(sum, ClusterStanding { ready: true, installs: 2, ..known });
         let sum = sum_up(true, [kept, InstallStanding::Blocked, InstallStanding::Ready].into_iter());
-        assert_eq!(sum, ClusterStanding { live: true, ready: false, installs: 3, installs_ready: 1, blocked: 1 });
+        assert_eq!(sum, ClusterStanding { installs: 3, blocked: 1, ..known });
         assert!(
             !sum_up(false, std::iter::empty()).ready && !sum_up(true, [InstallStanding::Waiting].into_iter()).ready
         );
