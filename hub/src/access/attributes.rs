@@ -41,6 +41,8 @@ pub enum Resource {
     ClusterObjects,
     /// The adoption of a cluster; virtual.
     ClusterJoin,
+    /// The labels of a cluster, which decide what reaches it; virtual.
+    ClusterLabels,
     /// Addons.
     Addons,
     /// Assignments, and the removals of theirs that wait.
@@ -106,6 +108,7 @@ impl Resource {
             Self::Clusters => ("managedclusters", ""),
             Self::ClusterObjects => ("managedclusters", "objects"),
             Self::ClusterJoin => ("managedclusters", "join"),
+            Self::ClusterLabels => ("managedclusters", "labels"),
             Self::Addons => ("addons", ""),
             Self::Assignments => ("addonassignments", ""),
             Self::AssignmentObjects => ("addonassignments", "objects"),
@@ -121,6 +124,7 @@ impl Resource {
         match self {
             Self::ClusterObjects => "managedclusters/objects",
             Self::ClusterJoin => "managedclusters/join",
+            Self::ClusterLabels => "managedclusters/labels",
             Self::AssignmentObjects => "addonassignments/objects",
             Self::Workspaces
             | Self::Clusters
@@ -153,6 +157,7 @@ impl Attributes {
             (Resource::Hubs, _) | (_, Verb::Recover) => "starling-platform-admin",
             (Resource::Workspaces, Verb::Get | Verb::List) => "starling-viewer",
             (Resource::Workspaces, _) => "starling-platform-admin",
+            (Resource::ClusterLabels, _) => "starling-cluster-labeller",
             (Resource::ClusterObjects, Verb::Update) => "starling-oncall",
             (Resource::AssignmentObjects, Verb::Get) => "starling-developer",
             (Resource::JoinTokens | Resource::ClusterJoin, _) => "starling-workspace-admin",

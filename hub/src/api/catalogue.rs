@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 
 use starling_hub_core::fleet::{AssignmentInput, Fleet};
-use starling_hub_core::resources::{Kind, Resource, SourceKind};
+use starling_hub_core::resources::{Kind, Resource as Document, SourceKind};
 use starling_hub_core::session::standing::InstallStanding;
 use starling_model::{ResourceName, Uid};
 use starling_proto::v1;
+use tonic::Status;
 
 use super::Admin;
+use crate::access::{Caller, Reach, Resource, Verb};
 
 /// How many clusters have an assignment at which standing.
 #[derive(Clone, Copy, Debug, Default)]
@@ -20,19 +22,33 @@ struct Tally {
 }
 
 impl Admin {
-    pub(super) fn tell_addons(&self, asked: &v1::ListAddonsRequest) -> v1::ListAddonsResponse {
+    pub(super) async fn tell_addons(
+        &self,
+        caller: &Caller,
+        asked: &v1::ListAddonsRequest,
+    ) -> Result<v1::ListAddonsResponse, Status> {
         let fleet = self.fleet();
+        let reach = self.kind_in_sight(caller, &fleet, Kind::Addon, &asked.namespace).await?;
+        if reach.is_nothing() {
+            return Err(self.denied(caller, Verb::List, Resource::Addons, &asked.namespace, &[]));
+        }
+        let of_assignments = self.kind_in_sight(caller, &fleet, Kind::AddonAssignment, "").await?;
         let mut assignments: BTreeMap<ResourceName, u64> = BTreeMap::new();
         for assignment in fleet.assignments() {
+            let name = &assignment.record.name;
+            if !of_assignments.covers(&name.namespace, &name.name) {
+                continue;
+            }
             *assignments.entry(assignment.record.addon.clone()).or_default() += 1;
         }
         let addons = fleet.inputs_of(Kind::Addon).filter_map(|record| {
-            let Resource::Addon(addon) = &record.resource else { return None };
+            let Document::Addon(addon) = &record.resource else { return None };
             let metadata = &addon.metadata;
             let name = ResourceName::new(metadata.namespace.as_str(), metadata.name.as_str());
             let newest = addon.spec.versions.last();
             let is_wanted = asked.namespace.is_empty() || asked.namespace == metadata.namespace;
-            is_wanted.then(|| v1::Addon {
+            let is_seen = reach.covers(&metadata.namespace, &metadata.name);
+            (is_wanted && is_seen).then(|| v1::Addon {
                 namespace: metadata.namespace.clone(),
                 name: metadata.name.clone(),
                 title: addon.spec.title.clone(),
@@ -43,20 +59,37 @@ impl Admin {
                 source: newest.and_then(|version| version.source.kind()).map(describe).unwrap_or_default(),
             })
         });
-        v1::ListAddonsResponse { addons: addons.collect() }
+        Ok(v1::ListAddonsResponse { addons: addons.collect() })
     }
 
-    pub(super) fn tell_assignments(&self, asked: &v1::ListAssignmentsRequest) -> v1::ListAssignmentsResponse {
+    pub(super) async fn tell_assignments(
+        &self,
+        caller: &Caller,
+        asked: &v1::ListAssignmentsRequest,
+    ) -> Result<v1::ListAssignmentsResponse, Status> {
         let fleet = self.fleet();
+        let reach = self.kind_in_sight(caller, &fleet, Kind::AddonAssignment, &asked.namespace).await?;
+        // Whoever sees what runs for an assignment sees the assignment.
+        let of_objects = match reach.is_everywhere() {
+            true => Reach::default(),
+            false => self.assignment_objects_in_sight(caller, &fleet, &asked.namespace).await?,
+        };
+        if reach.is_nothing() && of_objects.is_nothing() {
+            return Err(self.denied(caller, Verb::List, Resource::Assignments, &asked.namespace, &[]));
+        }
+        let is_seen = |name: &ResourceName| {
+            reach.covers(&name.namespace, &name.name) || of_objects.covers(&name.namespace, &name.name)
+        };
         let tallies = self.tally();
         let assignments = fleet
             .assignments()
             .filter(|assignment| asked.namespace.is_empty() || asked.namespace == assignment.record.name.namespace)
+            .filter(|assignment| is_seen(&assignment.record.name))
             .map(|assignment| {
                 let tally = tallies.get(&assignment.record.uid).copied().unwrap_or_default();
                 tell_assignment(&fleet, &assignment, tally)
             });
-        v1::ListAssignmentsResponse { assignments: assignments.collect() }
+        Ok(v1::ListAssignmentsResponse { assignments: assignments.collect() })
     }
 
     fn tally(&self) -> BTreeMap<Uid, Tally> {

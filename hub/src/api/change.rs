@@ -2,16 +2,16 @@
 
 use starling_hub_core::resources::{InputKey, Kind, Resource};
 use starling_hub_core::steward::{
-    Adopt, Answer, ApplyResources, Approve, Checked, Delete, Deletion, Outcome, Recover, Request as Ask,
+    Adopt, Answer, ApplyResources, Approve, Checked, Delete, Deletion, Outcome, Recover, Refusal, Request as Ask,
 };
 use starling_model::{ErrorCode, ResourceName, Uid, ids};
 use starling_proto::v1;
 use tonic::{Request, Response, Status};
 
 use super::error::{refused, status};
-pub(super) use super::permit::caller;
+use super::permit::caller;
 use super::{Admin, internal};
-use crate::access::Caller;
+use crate::access::{Caller, Resource as Access, Verb};
 use crate::source::{EditError, yaml};
 use crate::sync::Turn;
 
@@ -33,6 +33,10 @@ impl Admin {
         if seconds > TOKEN_SECONDS_LIMIT {
             let message = format!("a token lives at most {TOKEN_SECONDS_LIMIT} seconds (30 days)");
             return Err(status(ErrorCode::InvalidRequest, message));
+        }
+        self.permit(&actor, Verb::Create, Access::ClusterJoin, &asked.workspace, &asked.name).await?;
+        if !asked.labels.is_empty() {
+            self.permit(&actor, Verb::Update, Access::ClusterLabels, &asked.workspace, &asked.name).await?;
         }
         let adopt = Adopt {
             workspace: asked.workspace,
@@ -62,6 +66,12 @@ impl Admin {
         let actor = caller(&request)?;
         let asked = request.into_inner();
         let resources = parse(&asked.documents)?;
+        for resource in &resources {
+            let (kind, namespace) = (Access::of(resource.key().kind), resource.namespace());
+            // Which of both it is would tell whether it is there.
+            self.permit(&actor, Verb::Create, kind, namespace, resource.name()).await?;
+            self.permit(&actor, Verb::Update, kind, namespace, resource.name()).await?;
+        }
         // What somebody wrote by hand just before is known first, so that its place is found.
         let turn = if asked.dry_run { None } else { Some(self.turn(&actor).await?) };
         let check = ApplyResources { resources: resources.clone(), dry_run: true };
@@ -100,6 +110,7 @@ impl Admin {
             return Err(status(ErrorCode::InvalidRequest, message));
         };
         let key = InputKey::new(kind, asked.namespace, asked.name);
+        self.permit(&actor, Verb::Delete, Access::of(kind), &key.namespace, &key.name).await?;
         // A document that was edited just before is the one that is deleted, not one that comes after.
         let turn = if asked.approved_count.is_some() { Some(self.turn(&actor).await?) } else { None };
         let delete = Delete { key, approved_count: asked.approved_count };
@@ -126,6 +137,7 @@ impl Admin {
         let asked = request.into_inner();
         let proposal = Uid::from_slice(&asked.proposal)
             .ok_or_else(|| status(ErrorCode::InvalidRequest, "a proposal's id is a UUID"))?;
+        self.permit_approval(&actor, proposal).await?;
         let approve = Approve { proposal, count: asked.count };
         let Answer::Approved { installs } = self.ask(&actor, Ask::Approve(approve)).await? else {
             return Err(internal());
@@ -133,11 +145,27 @@ impl Admin {
         Ok(Response::new(v1::ApproveResponse { installs }))
     }
 
+    /// Refuses an approval that a caller may not give; of a proposal that the caller may not see, nothing is told.
+    async fn permit_approval(&self, caller: &Caller, proposal: Uid) -> Result<(), Status> {
+        let fleet = self.fleet();
+        // One that does not wait is refused by whoever decides.
+        let Some(record) = fleet.proposal(proposal) else { return Ok(()) };
+        let ResourceName { namespace, name } = &record.name;
+        if self.may(caller, Verb::Approve, Access::Assignments, namespace, name).await? {
+            return Ok(());
+        }
+        if self.may(caller, Verb::Get, Access::Assignments, namespace, name).await? {
+            return Err(self.denied(caller, Verb::Approve, Access::Assignments, namespace, std::slice::from_ref(name)));
+        }
+        Err(refused(Refusal::no_proposal(proposal)))
+    }
+
     pub(super) async fn recover(
         &self,
         request: Request<v1::RecoverStoreRequest>,
     ) -> Result<Response<v1::RecoverStoreResponse>, Status> {
         let actor = caller(&request)?;
+        self.permit(&actor, Verb::Recover, Access::Hubs, "", self.parts.keyring.fleet()).await?;
         let recover = Recover {
             fleet: request.into_inner().fleet,
             mark: self.parts.keyring.mark().mark().map(|mark| (mark.era, mark.reserved)),

@@ -7,12 +7,19 @@ use tonic::Status;
 
 use super::Admin;
 use super::select::{Known, cut};
+use crate::access::Caller;
 use crate::shard::ClusterView;
 
 impl Admin {
-    pub(super) fn tell_clusters(&self, asked: &v1::ListClustersRequest) -> Result<v1::ListClustersResponse, Status> {
+    pub(super) async fn tell_clusters(
+        &self,
+        caller: &Caller,
+        asked: &v1::ListClustersRequest,
+    ) -> Result<v1::ListClustersResponse, Status> {
         let fleet = self.fleet();
-        let selected = self.select(&fleet, asked.selector.as_ref())?;
+        let reach = self.clusters_in_sight(caller, &fleet, asked.selector.as_ref()).await?;
+        let mut selected = self.select(&fleet, asked.selector.as_ref())?;
+        selected.retain(|known| reach.covers(&known.name.namespace, &known.name.name));
         let total = selected.len() as u64;
         let (page, next_page_token) = cut(selected, asked.page.as_ref(), token);
         let clusters = page.iter().map(|known| self.tell_cluster(&fleet, known)).collect();

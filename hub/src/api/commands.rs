@@ -5,9 +5,10 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::{StreamExt as _, stream};
+use starling_hub_core::fleet::Fleet;
 use starling_hub_core::index::{Cursor, Filter};
 use starling_model::session::{Command, CommandResult, CommandVerb};
-use starling_model::{ClusterId, ErrorCode, ObjectKey};
+use starling_model::{ClusterId, ErrorCode, ObjectKey, ResourceName};
 use starling_proto::v1;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -15,9 +16,10 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Status};
 
 use super::error::status;
-use super::permit::caller;
+use super::permit::{caller, standing};
 use super::select::name_of;
 use super::{Admin, Answers};
+use crate::access::{Caller, Resource, Standing, There, Verb, Wanted};
 use crate::ports::EntropyExt;
 use crate::shard::CommandError;
 
@@ -40,30 +42,65 @@ const PAGE: usize = 1000;
 const PROGRESS: usize = 16;
 
 impl Admin {
-    pub(super) fn start_command(
+    pub(super) async fn start_command(
         &self,
         request: Request<v1::RunCommandRequest>,
     ) -> Result<Answers<v1::RunCommandResponse>, Status> {
-        let actor = caller(&request)?;
+        let (actor, standing) = (caller(&request)?, standing(&request)?);
         let asked = request.into_inner();
         let verb = CommandVerb::parse(&asked.verb).ok_or_else(|| {
             status(ErrorCode::InvalidRequest, format!("{:?} is none of reconcile, suspend, resume", asked.verb))
         })?;
         let fleet = self.fleet();
         let objects = asked.objects.unwrap_or_default();
-        let filter = self.filter(&fleet, &objects)?;
+        let sight = self.sight(&actor, &fleet, objects.selector.as_ref(), &objects.assignment).await?;
+        let filter = self.filter(&fleet, &objects, &sight)?;
         let selected = filter.map(|filter| self.collect(&filter)).unwrap_or_default();
+        self.permit_command(&actor, &fleet, &selected).await?;
         let total: usize = selected.values().map(Vec::len).sum();
         let (progress, answers) = mpsc::channel(PROGRESS);
         let first = v1::RunCommandResponse { selected: total as u64, ..v1::RunCommandResponse::default() };
         tracing::info!(target: "audit", %actor, action = verb.as_str(), subject = "objects", detail = total, dry_run = asked.dry_run);
         let rate = if asked.per_second == 0 { PER_SECOND.0 } else { asked.per_second.min(PER_SECOND.1) };
         let (told, next) = (Mutex::new(first), tokio::sync::Mutex::new(Instant::now()));
-        let run = Run { admin: self.clone(), verb, rate, progress, told, next };
+        let run = Run { admin: self.clone(), standing, verb, rate, progress, told, next };
         let work = if asked.dry_run { BTreeMap::new() } else { selected };
         // Ends with the last command, or as soon as nobody listens.
         tokio::spawn(run.all(work));
         Ok(Box::pin(ReceiverStream::new(answers)))
+    }
+
+    /// Refuses a selection that contains anything that the caller may not command.
+    async fn permit_command(
+        &self,
+        caller: &Caller,
+        fleet: &Fleet,
+        selected: &BTreeMap<ClusterId, Vec<ObjectKey>>,
+    ) -> Result<(), Status> {
+        let names: Vec<ResourceName> = selected.keys().map(|id| name_of(fleet, *id)).collect();
+        let there = || There {
+            namespaces: names.iter().map(|name| name.namespace.clone()).filter(|name| !name.is_empty()).collect(),
+            objects: names.clone(),
+        };
+        let wanted = Wanted { namespace: "", names: &[], there: &there };
+        let reach = self.reach(caller, Verb::Update, Resource::ClusterObjects, wanted).await?;
+        let mut missing = names.iter().filter(|name| !reach.covers(&name.namespace, &name.name));
+        let Some(first) = missing.next() else { return Ok(()) };
+        let refused = self.denied(
+            caller,
+            Verb::Update,
+            Resource::ClusterObjects,
+            &first.namespace,
+            std::slice::from_ref(&first.name),
+        );
+        let more = missing.count();
+        if more == 0 {
+            return Err(refused);
+        }
+        Err(status(
+            ErrorCode::PermissionDenied,
+            format!("{}; the same holds for {more} more clusters", refused.message()),
+        ))
     }
 
     fn collect(&self, filter: &Filter) -> BTreeMap<ClusterId, Vec<ObjectKey>> {
@@ -85,6 +122,7 @@ impl Admin {
 /// A command over a selection, under way.
 struct Run {
     admin: Admin,
+    standing: Standing,
     verb: CommandVerb,
     rate: u32,
     progress: mpsc::Sender<Result<v1::RunCommandResponse, Status>>,
@@ -117,6 +155,7 @@ impl Run {
                 failed(part, CommandError::TimedOut)
             } else {
                 self.pace(part.len()).await;
+                self.check_standing().await?;
                 let result = self.send(cluster, part).await;
                 silent = result == Err(CommandError::TimedOut);
                 result.map_or_else(|error| failed(part, error), |result| outcomes(part, result))
@@ -124,6 +163,14 @@ impl Run {
             self.note(cluster, outcomes).await?;
         }
         Ok(())
+    }
+
+    /// Ends the command once its caller's token is no longer good.
+    async fn check_standing(&self) -> Result<(), Unheard> {
+        let Err(refused) = self.standing.recheck().await else { return Ok(()) };
+        // Nobody may listen any more; either way it ends.
+        let _ = self.progress.send(Err(refused)).await;
+        Err(Unheard)
     }
 
     /// Waits until so many objects more keep to the rate; whoever came first goes first.

@@ -1,19 +1,29 @@
 //! Lists of installs: what is planned on each cluster, and what its agent says of it.
 
-use starling_model::{Action, Health, ResourceName};
+use starling_model::{Action, Health, ResourceName, Uid};
 use starling_proto::v1;
 use tonic::Status;
 
 use super::Admin;
 use super::select::cut;
+use crate::access::Caller;
 use crate::shard::InstallView;
 
 impl Admin {
-    pub(super) fn tell_installs(&self, asked: &v1::ListInstallsRequest) -> Result<v1::ListInstallsResponse, Status> {
+    pub(super) async fn tell_installs(
+        &self,
+        caller: &Caller,
+        asked: &v1::ListInstallsRequest,
+    ) -> Result<v1::ListInstallsResponse, Status> {
         let fleet = self.fleet();
+        let sight = self.sight(caller, &fleet, asked.selector.as_ref(), &asked.assignment).await?;
+        let mut selected = self.select(&fleet, asked.selector.as_ref())?;
+        selected.retain(|known| sight.selects(known) && sight.may_show(&known.name));
         let mut installs = Vec::new();
-        for known in self.select(&fleet, asked.selector.as_ref())? {
-            let views = self.parts.shard.installs(&known.id).into_iter();
+        for known in selected {
+            let is_seen =
+                |view: &InstallView| sight.covers(&known.name) || sight.covers_assignment(&fleet, assignment_of(view));
+            let views = self.parts.shard.installs(&known.id).into_iter().filter(is_seen);
             let told = views.map(|view| tell_install(&known.name, view));
             installs.extend(told.filter(|told| asked.assignment.is_empty() || told.assignment == asked.assignment));
         }
@@ -28,6 +38,11 @@ impl Admin {
 fn token(told: &v1::Install) -> String {
     let install = told.install.clone().unwrap_or_default();
     format!("{}\0{}\0{}\0{}\0{}", told.workspace, told.cluster, install.namespace, install.name, told.assignment)
+}
+
+fn assignment_of(view: &InstallView) -> Option<Uid> {
+    let reported = view.report.as_ref().map(|report| report.assignment);
+    view.planned.as_ref().map(|entry| entry.assignment).or(reported)
 }
 
 fn tell_install(cluster: &ResourceName, view: InstallView) -> v1::Install {

@@ -14,6 +14,7 @@ mod objects;
 mod permit;
 mod problems;
 mod select;
+mod sight;
 mod status;
 mod tokens;
 mod watch;
@@ -36,6 +37,8 @@ use crate::shard::Shard;
 use crate::source::{Documents, SourceKind};
 use crate::steward::{Hold, StewardHandle};
 use crate::sync::Sync;
+
+use permit::caller;
 
 pub(crate) use clusters::connection;
 pub use problems::Problems;
@@ -104,8 +107,11 @@ impl AdminService for Admin {
     type WatchStream = Answers<v1::WatchResponse>;
     type RunCommandStream = Answers<v1::RunCommandResponse>;
 
-    async fn get_status(&self, _: Request<v1::GetStatusRequest>) -> Result<Response<v1::GetStatusResponse>, Status> {
-        Ok(Response::new(self.tell_status()))
+    async fn get_status(
+        &self,
+        request: Request<v1::GetStatusRequest>,
+    ) -> Result<Response<v1::GetStatusResponse>, Status> {
+        self.tell_status(&caller(&request)?).await.map(Response::new)
     }
 
     async fn adopt(&self, request: Request<v1::AdoptRequest>) -> Result<Response<v1::AdoptResponse>, Status> {
@@ -130,62 +136,63 @@ impl AdminService for Admin {
 
     async fn list_proposals(
         &self,
-        _: Request<v1::ListProposalsRequest>,
+        request: Request<v1::ListProposalsRequest>,
     ) -> Result<Response<v1::ListProposalsResponse>, Status> {
-        Ok(Response::new(self.tell_proposals()))
+        self.tell_proposals(&caller(&request)?).await.map(Response::new)
     }
 
     async fn list_clusters(
         &self,
         request: Request<v1::ListClustersRequest>,
     ) -> Result<Response<v1::ListClustersResponse>, Status> {
-        self.tell_clusters(&request.into_inner()).map(Response::new)
+        self.tell_clusters(&caller(&request)?, request.get_ref()).await.map(Response::new)
     }
 
     async fn list_addons(
         &self,
         request: Request<v1::ListAddonsRequest>,
     ) -> Result<Response<v1::ListAddonsResponse>, Status> {
-        Ok(Response::new(self.tell_addons(&request.into_inner())))
+        self.tell_addons(&caller(&request)?, request.get_ref()).await.map(Response::new)
     }
 
     async fn list_assignments(
         &self,
         request: Request<v1::ListAssignmentsRequest>,
     ) -> Result<Response<v1::ListAssignmentsResponse>, Status> {
-        Ok(Response::new(self.tell_assignments(&request.into_inner())))
+        self.tell_assignments(&caller(&request)?, request.get_ref()).await.map(Response::new)
     }
 
     async fn list_objects(
         &self,
         request: Request<v1::ListObjectsRequest>,
     ) -> Result<Response<v1::ListObjectsResponse>, Status> {
-        self.tell_objects(&request.into_inner()).map(Response::new)
+        self.tell_objects(&caller(&request)?, request.get_ref()).await.map(Response::new)
     }
 
     async fn list_installs(
         &self,
         request: Request<v1::ListInstallsRequest>,
     ) -> Result<Response<v1::ListInstallsResponse>, Status> {
-        self.tell_installs(&request.into_inner()).map(Response::new)
+        self.tell_installs(&caller(&request)?, request.get_ref()).await.map(Response::new)
     }
 
     async fn list_problems(
         &self,
-        _: Request<v1::ListProblemsRequest>,
+        request: Request<v1::ListProblemsRequest>,
     ) -> Result<Response<v1::ListProblemsResponse>, Status> {
-        Ok(Response::new(v1::ListProblemsResponse { problems: self.parts.problems.list(&self.fleet()) }))
+        let problems = self.problems_in_sight(&caller(&request)?, &self.fleet()).await?;
+        Ok(Response::new(v1::ListProblemsResponse { problems }))
     }
 
-    async fn watch(&self, _: Request<v1::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        Ok(Response::new(self.tell_changes()))
+    async fn watch(&self, request: Request<v1::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        Ok(Response::new(self.tell_changes(permit::standing(&request)?)))
     }
 
     async fn run_command(
         &self,
         request: Request<v1::RunCommandRequest>,
     ) -> Result<Response<Self::RunCommandStream>, Status> {
-        self.start_command(request).map(Response::new)
+        self.start_command(request).await.map(Response::new)
     }
 
     async fn recover_store(
@@ -196,7 +203,7 @@ impl AdminService for Admin {
     }
 
     async fn who_am_i(&self, request: Request<v1::WhoAmIRequest>) -> Result<Response<v1::WhoAmIResponse>, Status> {
-        let caller = permit::caller(&request)?;
+        let caller = caller(&request)?;
         let person = caller.person();
         Ok(Response::new(v1::WhoAmIResponse {
             name: person.name.clone(),

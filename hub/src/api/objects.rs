@@ -2,18 +2,25 @@
 
 use starling_hub_core::fleet::Fleet;
 use starling_hub_core::index::{Cursor, Filter, Found, HealthSet};
-use starling_model::{ErrorCode, Health, ResourceName};
+use starling_model::{ErrorCode, Health};
 use starling_proto::v1;
 use tonic::Status;
 
 use super::Admin;
 use super::error::status;
 use super::select::{name_of, page_size};
+use super::sight::{Sight, parse_name};
+use crate::access::Caller;
 
 impl Admin {
-    pub(super) fn tell_objects(&self, asked: &v1::ListObjectsRequest) -> Result<v1::ListObjectsResponse, Status> {
+    pub(super) async fn tell_objects(
+        &self,
+        caller: &Caller,
+        asked: &v1::ListObjectsRequest,
+    ) -> Result<v1::ListObjectsResponse, Status> {
         let fleet = self.fleet();
-        let Some(filter) = self.filter(&fleet, asked)? else { return Ok(v1::ListObjectsResponse::default()) };
+        let sight = self.sight(caller, &fleet, asked.selector.as_ref(), &asked.assignment).await?;
+        let Some(filter) = self.filter(&fleet, asked, &sight)? else { return Ok(v1::ListObjectsResponse::default()) };
         let after = match asked.page.as_ref().map_or("", |page| page.token.as_str()) {
             "" => None,
             token => Some(token.parse::<Cursor>().map_err(|error| {
@@ -24,15 +31,21 @@ impl Admin {
         Ok(v1::ListObjectsResponse {
             next_page_token: page.next().map(|cursor| cursor.to_string()).unwrap_or_default(),
             total: page.total,
-            objects: page.objects.into_iter().map(|found| self.tell_object(&fleet, found)).collect(),
+            objects: page.objects.into_iter().map(|found| self.tell_object(&fleet, &sight, found)).collect(),
         })
     }
 
-    /// Makes the index's filter; `None` where nothing can match.
-    pub(super) fn filter(&self, fleet: &Fleet, asked: &v1::ListObjectsRequest) -> Result<Option<Filter>, Status> {
+    /// Makes the index's filter for what the caller sees; `None` where nothing can match.
+    pub(super) fn filter(
+        &self,
+        fleet: &Fleet,
+        asked: &v1::ListObjectsRequest,
+        sight: &Sight,
+    ) -> Result<Option<Filter>, Status> {
         let text = |text: &String| (!text.is_empty()).then(|| text.clone());
         let mut filter = Filter {
-            clusters: self.select_ids(fleet, asked.selector.as_ref())?,
+            clusters: self.select_ids(fleet, asked.selector.as_ref(), sight)?,
+            visible: sight.visible(fleet),
             kind: text(&asked.kind),
             namespace: text(&asked.namespace),
             name: text(&asked.name),
@@ -43,17 +56,17 @@ impl Admin {
             filter.health = health.map_err(|error| status(ErrorCode::InvalidRequest, error.to_string()))?;
         }
         if !asked.assignment.is_empty() {
-            let name: ResourceName = asked.assignment.parse().map_err(|error: starling_model::NameError| {
-                status(ErrorCode::InvalidRequest, format!("assignment: {error}"))
-            })?;
+            let name = parse_name(&asked.assignment)?;
             let Some(assignment) = fleet.assignment_named(&name.namespace, &name.name) else { return Ok(None) };
             filter.assignment = Some(assignment.record.uid);
         }
         Ok(Some(filter))
     }
 
-    fn tell_object(&self, fleet: &Fleet, found: Found) -> v1::FluxObject {
+    fn tell_object(&self, fleet: &Fleet, sight: &Sight, found: Found) -> v1::FluxObject {
         let name = name_of(fleet, found.cluster);
+        // Whoever sees an assignment's objects learns no more of their clusters than the names.
+        let cluster_id = if sight.covers(&name) { found.cluster.to_string() } else { String::new() };
         let assignment = found.status.assignment.and_then(|uid| fleet.assignment(uid));
         v1::FluxObject {
             workspace: name.namespace,
@@ -61,7 +74,7 @@ impl Admin {
             since_millis: found.since.0,
             old_since_millis: self.parts.shard.old_since(&found.cluster).map_or(0, |since| since.0),
             assignment: assignment.map(|record| record.name.to_string()).unwrap_or_default(),
-            cluster_id: found.cluster.to_string(),
+            cluster_id,
             status: Some(found.status.into()),
         }
     }

@@ -1,11 +1,17 @@
 //! What the directory holds that could not be taken, as of the last scan.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use starling_hub_core::fleet::Fleet;
+use starling_hub_core::resources::Kind;
 use starling_hub_core::steward::DocumentProblem;
+use starling_model::ResourceName;
 use starling_proto::v1;
+use tonic::Status;
 
+use super::Admin;
+use crate::access::{Caller, Reach, Resource, There, Verb, Wanted};
 use crate::source::Unreadable;
 
 /// The problems of the last scan, shared by who scans and who answers.
@@ -55,6 +61,34 @@ impl Problems {
 
     fn last(&self) -> MutexGuard<'_, Last> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Admin {
+    /// Lists the problems that a caller sees: of the objects that the caller may list, and all where the caller may list all.
+    pub(super) async fn problems_in_sight(&self, caller: &Caller, fleet: &Fleet) -> Result<Vec<v1::Problem>, Status> {
+        let problems = self.parts.problems.list(fleet);
+        let mut reaches: BTreeMap<Kind, Reach> = BTreeMap::new();
+        for kind in Kind::ALL {
+            let there = || {
+                let of_kind = problems.iter().filter(|problem| problem.kind == kind.as_str());
+                match kind.is_namespaced() {
+                    true => There { namespaces: of_kind.map(|it| it.namespace.clone()).collect(), objects: Vec::new() },
+                    false => There {
+                        namespaces: BTreeSet::new(),
+                        objects: of_kind.map(|it| ResourceName::new("", it.name.as_str())).collect(),
+                    },
+                }
+            };
+            let wanted = Wanted { namespace: "", names: &[], there: &there };
+            reaches.insert(kind, self.reach(caller, Verb::List, Resource::of(kind), wanted).await?);
+        }
+        let is_seen = |problem: &v1::Problem| match Kind::parse(&problem.kind) {
+            Some(kind) => reaches[&kind].covers(&problem.namespace, &problem.name),
+            // What a file holds that cannot be read is not known.
+            None => reaches.values().all(Reach::is_everywhere),
+        };
+        Ok(problems.into_iter().filter(is_seen).collect())
     }
 }
 

@@ -10,6 +10,7 @@ use tonic::Status;
 
 use super::Admin;
 use super::error::status;
+use super::sight::Sight;
 
 /// Items of a page unless the caller asks for another number.
 const PAGE: usize = 500;
@@ -54,15 +55,17 @@ impl Admin {
         Ok(selected)
     }
 
-    /// Returns the clusters of a selector as a set; `None` is all.
+    /// Returns the clusters of a selector as a set, as far as the caller may select them; `None` is all.
     pub(super) fn select_ids(
         &self,
         fleet: &Fleet,
         selector: Option<&v1::ClusterSelector>,
+        sight: &Sight,
     ) -> Result<Option<BTreeSet<ClusterId>>, Status> {
         match selector {
             Some(selector) if *selector != v1::ClusterSelector::default() => {
-                Ok(Some(self.select(fleet, Some(selector))?.into_iter().map(|known| known.id).collect()))
+                let selected = self.select(fleet, Some(selector))?.into_iter();
+                Ok(Some(selected.filter(|known| sight.selects(known)).map(|known| known.id).collect()))
             }
             _ => Ok(None),
         }

@@ -33,6 +33,10 @@ impl Admin {
             return Err(status(ErrorCode::InvalidRequest, message));
         }
         self.permit(&actor, Verb::Create, Access::JoinTokens, &asked.workspace, "").await?;
+        if !asked.labels.is_empty() {
+            // The clusters that join get them from the hub, which no admission policy looks at.
+            self.permit(&actor, Verb::Update, Access::ClusterLabels, &asked.workspace, "").await?;
+        }
         let create = CreateJoinToken {
             workspace: asked.workspace,
             labels: asked.labels,

@@ -7,7 +7,7 @@ use starling_model::{Health, Uid};
 use super::counts::HealthCounts;
 
 /// The assignment of an object, or none; valid for as long as an object counts for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Tag(u32);
 
 /// The assignments in use.

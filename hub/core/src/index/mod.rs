@@ -29,7 +29,7 @@ use row::{Detail, Row};
 
 pub use cluster::Outcome;
 pub use counts::{HealthCounts, HealthSet};
-pub use query::{Cursor, CursorError, Filter, Found, Page};
+pub use query::{Cursor, CursorError, Filter, Found, Page, Visible};
 
 /// The picture that one hub process has of its clusters.
 #[derive(Debug, Default)]

@@ -30,6 +30,17 @@ pub struct Filter {
     pub name: Option<String>,
     /// Only objects that came from this assignment.
     pub assignment: Option<Uid>,
+    /// Only objects that whoever asks may see.
+    pub visible: Option<Visible>,
+}
+
+/// What somebody may see: everything in some clusters, and what came from some assignments in all of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Visible {
+    /// The clusters of which everything is seen.
+    pub clusters: BTreeSet<ClusterId>,
+    /// The assignments whose objects are seen everywhere.
+    pub assignments: BTreeSet<Uid>,
 }
 
 /// An object's place in the order of answers: by cluster id, then by key. Also the token of the page behind it.
@@ -78,6 +89,7 @@ impl Default for Filter {
             namespace: None,
             name: None,
             assignment: None,
+            visible: None,
         }
     }
 }
@@ -118,7 +130,7 @@ impl StatusIndex {
         &self,
         id: ClusterId,
         cluster: &ClusterStatus,
-        matcher: &Matcher,
+        matcher: &Matcher<'_>,
         after: Option<&Cursor>,
         size: usize,
         page: &mut Page,
@@ -127,10 +139,15 @@ impl StatusIndex {
         if in_set == 0 {
             return;
         }
+        let Some(matcher) = matcher.in_cluster(&id) else { return };
         // A cluster before the page, or behind a full one, is only counted.
         let before_page = after.is_some_and(|cursor| id < cursor.cluster);
         if before_page || page.more {
-            page.total += if matcher.is_health_alone() { in_set } else { matcher.count(cluster.rows()) };
+            page.total += if matcher.is_cluster_seen && matcher.all.is_health_alone() {
+                in_set
+            } else {
+                matcher.count(cluster.rows())
+            };
             return;
         }
         let start = match after {
@@ -153,17 +170,25 @@ impl StatusIndex {
 }
 
 /// A filter in symbols; there is none when a text of the filter is not in use anywhere.
-struct Matcher {
+struct Matcher<'a> {
     health: HealthSet,
     group: Option<Symbol>,
     kind: Option<Symbol>,
     namespace: Option<Symbol>,
     name: Option<Symbol>,
     assignment: Option<Tag>,
+    visible: Option<(&'a BTreeSet<ClusterId>, BTreeSet<Tag>)>,
 }
 
-impl Matcher {
-    fn new(filter: &Filter, index: &StatusIndex) -> Option<Self> {
+/// A filter for the objects of one cluster.
+struct InCluster<'a> {
+    all: &'a Matcher<'a>,
+    /// Everything in it is seen.
+    is_cluster_seen: bool,
+}
+
+impl<'a> Matcher<'a> {
+    fn new(filter: &'a Filter, index: &StatusIndex) -> Option<Self> {
         let symbol = |text: &Option<String>| match text {
             None => Some(None),
             Some(text) => index.interner().find(text).map(Some),
@@ -178,7 +203,20 @@ impl Matcher {
                 None => None,
                 Some(uid) => Some(index.tag(uid)?),
             },
+            visible: filter.visible.as_ref().map(|visible| {
+                let tags = visible.assignments.iter().filter_map(|uid| index.tag(uid));
+                (&visible.clusters, tags.collect())
+            }),
         })
+    }
+
+    /// Returns the filter for one cluster; `None` when nothing in it is seen.
+    fn in_cluster(&self, id: &ClusterId) -> Option<InCluster<'_>> {
+        let (is_cluster_seen, is_anything_seen) = match &self.visible {
+            None => (true, true),
+            Some((clusters, tags)) => (clusters.contains(id), !tags.is_empty()),
+        };
+        (is_cluster_seen || is_anything_seen).then_some(InCluster { all: self, is_cluster_seen })
     }
 
     fn matches(&self, row: &Row) -> bool {
@@ -190,9 +228,19 @@ impl Matcher {
             && self.assignment.is_none_or(|assignment| assignment == row.assignment)
     }
 
+    fn is_seen_everywhere(&self, row: &Row) -> bool {
+        self.visible.as_ref().is_none_or(|(_, tags)| tags.contains(&row.assignment))
+    }
+
     /// Tells whether the counts that are kept already answer the filter.
     fn is_health_alone(&self) -> bool {
         [self.group, self.kind, self.namespace, self.name].iter().all(Option::is_none) && self.assignment.is_none()
+    }
+}
+
+impl InCluster<'_> {
+    fn matches(&self, row: &Row) -> bool {
+        self.all.matches(row) && (self.is_cluster_seen || self.all.is_seen_everywhere(row))
     }
 
     fn count(&self, rows: &[Row]) -> u64 {

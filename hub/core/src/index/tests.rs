@@ -117,6 +117,12 @@ impl Naive {
                     && wanted(&filter.name, &status.key.name)
                     && filter.assignment.is_none_or(|uid| status.assignment == Some(uid))
             })
+            .filter(|(id, status, _)| {
+                filter.visible.as_ref().is_none_or(|visible| {
+                    let is_of_seen = status.assignment.is_some_and(|uid| visible.assignments.contains(&uid));
+                    visible.clusters.contains(id) || is_of_seen
+                })
+            })
             .map(|(cluster, status, since)| Found { cluster, status: status.clone(), since })
             .collect()
     }
@@ -179,15 +185,25 @@ fn any_filter() -> impl Strategy<Value = Filter> {
         prop::option::of(Just("HelmRelease".to_owned())),
         prop::option::of((0..7u8).prop_map(|name| format!("n{name}"))),
         prop::option::of((0..4u8).prop_map(|uid| Uid([uid; 16]))),
+        prop::option::of(any_visible()),
     )
-        .prop_map(|(clusters, health, kind, name, assignment)| Filter {
+        .prop_map(|(clusters, health, kind, name, assignment, visible)| Filter {
             clusters,
             health: health.unwrap_or(HealthSet::ALL),
             kind,
             name,
             assignment,
+            visible,
             ..Filter::default()
         })
+}
+
+fn any_visible() -> impl Strategy<Value = Visible> {
+    (
+        prop::collection::btree_set((0..CLUSTERS).prop_map(cluster), 0..3),
+        prop::collection::btree_set((0..4u8).prop_map(|uid| Uid([uid; 16])), 0..3),
+    )
+        .prop_map(|(clusters, assignments)| Visible { clusters, assignments })
 }
 
 proptest! {

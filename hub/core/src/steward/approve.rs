@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use starling_model::{ClusterId, ErrorCode};
+use starling_model::{ClusterId, ErrorCode, Uid};
 
 use super::delete::{mint_whole, over_count};
 use super::draft::Draft;
@@ -19,8 +19,7 @@ use crate::resources::PLATFORM_NAMESPACE;
 
 pub(super) fn decide(fleet: &Fleet, approve: &Approve, context: &mut Context<'_>) -> Result<Decision, Refusal> {
     let Some(proposal) = fleet.proposal(approve.proposal) else {
-        let text = format!("proposal {} does not wait: see `starling get proposals`", approve.proposal);
-        return Err(Refusal::new(ErrorCode::NotFound, text));
+        return Err(Refusal::no_proposal(approve.proposal));
     };
     let installs = proposed(fleet, context.heard, proposal).count();
     if installs > approve.count {
@@ -82,6 +81,15 @@ pub(super) fn decide(fleet: &Fleet, approve: &Approve, context: &mut Context<'_>
         }
     }
     Ok(draft.decision(Answer::Approved { installs }, context))
+}
+
+impl Refusal {
+    /// The refusal of a proposal that does not wait, as far as whoever asks may know.
+    #[must_use]
+    pub fn no_proposal(proposal: Uid) -> Self {
+        let text = format!("proposal {proposal} does not wait: see `starling get proposals`");
+        Self::new(ErrorCode::NotFound, text)
+    }
 }
 
 /// Returns the proposal's clusters that a tombstone for its workspace does not reach.
