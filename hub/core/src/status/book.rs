@@ -151,6 +151,12 @@ impl Book {
         self.queue.len()
     }
 
+    /// Tells whether a resource waits to be written, or is being written.
+    #[must_use]
+    pub fn is_wanted(&self, key: &InputKey) -> bool {
+        self.objects.get(key).is_some_and(|object| object.wanted.is_some() || object.writing.is_some())
+    }
+
     /// Takes note of what a resource should hold.
     pub fn want(&mut self, key: &InputKey, status: Status, uptime: Millis) {
         let Some(object) = self.objects.get_mut(key) else { return };

@@ -109,7 +109,7 @@ fn connected(connection: Connection, problem: Option<&str>) -> Draft {
     let with = |text: &str| problem.map_or_else(|| text.to_owned(), |problem| format!("{text}: {problem}"));
     match connection {
         Connection::Live | Connection::Connecting | Connection::Paused => {
-            Draft::is(CONNECTED, "SessionOpen", "the agent's session is open")
+            Draft::is(CONNECTED, "SessionOpen", with("the agent's session is open"))
         }
         Connection::Pending => {
             let text = "no agent has joined yet: `starling adopt cluster` makes the command that it joins with";
