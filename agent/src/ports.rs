@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
-use starling_dial::{Address, Proxies};
+use starling_dial::Address;
+pub use starling_dial::Proxies;
 use starling_model::{Millis, Uid};
 use tokio::io::{AsyncRead, AsyncWrite};
 

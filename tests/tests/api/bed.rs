@@ -53,7 +53,7 @@ pub(crate) fn on_a_hub(test: &str, allowed: &[&str], story: impl FnOnce(&Bed) ->
     Ok(())
 }
 
-fn scratch() -> Result<&'static Scratch> {
+pub(crate) fn scratch() -> Result<&'static Scratch> {
     static SCRATCH: OnceLock<Result<Scratch, String>> = OnceLock::new();
     let take = || Scratch::of_tier(env!("CARGO_TARGET_TMPDIR"), "api").map_err(|error| format!("{error:#}"));
     SCRATCH.get_or_init(take).as_ref().map_err(|error| anyhow!("{error}"))
@@ -67,6 +67,31 @@ pub(crate) fn cluster(name: &str) -> Arc<SimulatedCluster> {
         settle: Duration::from_millis(50),
         kubernetes_version: "v1.35.4".to_owned(),
     })
+}
+
+/// Starts an agent of a fleet, which keeps its identity in its cluster under a name.
+pub(crate) fn spawn_agent(
+    runtime: &Runtime,
+    cluster: &Arc<SimulatedCluster>,
+    adoption: &Adoption,
+    (fleet, identity): (&str, &str),
+    address: &str,
+    ports: Ports,
+) -> Agent {
+    let config = AgentConfig {
+        hub: address.to_owned(),
+        fleet: fleet.to_owned(),
+        trust_pem: adoption.trust_pem.clone().into_bytes(),
+        token: TokenSource::Text(adoption.token.clone()),
+        cluster_name: String::new(),
+        identity: IdentityPlace::Secret(identity.to_owned()),
+        version: "test".to_owned(),
+    };
+    let cluster = Arc::new(SimulatedApi(Arc::clone(cluster)));
+    let stop = CancellationToken::new();
+    let agent = starling_agent::run(config, cluster, ports, stop.clone());
+    runtime.spawn(async move { agent.await.expect("an agent ends when it is asked to") });
+    Agent { _stop: stop.drop_guard() }
 }
 
 impl Bed {
@@ -89,20 +114,20 @@ impl Bed {
 
     /// Starts an agent in a cluster, which keeps its identity there under a name.
     pub(crate) fn run_agent(&self, cluster: &Arc<SimulatedCluster>, adoption: &Adoption, identity: &str) -> Agent {
-        let config = AgentConfig {
-            hub: self.hub.address(),
-            fleet: self.hub.options().fleet.clone(),
-            trust_pem: adoption.trust_pem.clone().into_bytes(),
-            token: TokenSource::Text(adoption.token.clone()),
-            cluster_name: String::new(),
-            identity: IdentityPlace::Secret(identity.to_owned()),
-            version: "test".to_owned(),
-        };
-        let cluster = Arc::new(SimulatedApi(Arc::clone(cluster)));
-        let stop = CancellationToken::new();
-        let agent = starling_agent::run(config, cluster, Ports::system(), stop.clone());
-        self.runtime.spawn(async move { agent.await.expect("an agent ends when it is asked to") });
-        Agent { _stop: stop.drop_guard() }
+        let place = (self.hub.options().fleet.as_str(), identity);
+        spawn_agent(&self.runtime, cluster, adoption, place, &self.hub.address(), Ports::system())
+    }
+
+    /// Starts an agent that dials an address, over a network of its own.
+    pub(crate) fn run_agent_at(
+        &self,
+        cluster: &Arc<SimulatedCluster>,
+        adoption: &Adoption,
+        address: &str,
+        ports: Ports,
+    ) -> Agent {
+        let place = (self.hub.options().fleet.as_str(), "identity");
+        spawn_agent(&self.runtime, cluster, adoption, place, address, ports)
     }
 
     /// Returns a cluster as the command line shows it.

@@ -13,6 +13,8 @@ mod enrolment;
 mod files;
 mod identities;
 mod input;
+mod middlebox;
+mod networks;
 mod port;
 mod process;
 mod recovery;

@@ -14,5 +14,6 @@ mod gitops;
 mod lifecycle;
 mod loss;
 mod own;
+mod standby;
 mod support;
 mod surprises;
