@@ -14,13 +14,14 @@ use starling_model::Limits;
 use starling_proto::v1::FILE_DESCRIPTOR_SET;
 use starling_proto::v1::admin_service_server::AdminServiceServer;
 use starling_proto::v1::enrolment_service_server::EnrolmentServiceServer;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::accept::{self, AcceptLimits, AcceptParts};
 use crate::access::{Access, AccessMetrics, AccessParts, AdminToken, Authenticated, Reviews};
-use crate::api::{Admin, AdminParts, Problems};
+use crate::api::{Admin, AdminParts};
 use crate::enrolment::{Enrolment, EnrolmentParts};
+use crate::inputs::{self, InputParts};
 use crate::keyring::Keyring;
 use crate::metrics::{CertificateCollector, Metrics};
 use crate::ports::{Clock, Entropy, Listener};
@@ -28,10 +29,8 @@ use crate::session::Sessions;
 use crate::settling::Settling;
 use crate::shard::{self, Shard, ShardParts, WholeHub};
 use crate::shutdown::Shutdown;
-use crate::source::{self, Directory, Documents, Scan, SourceKind};
 use crate::steward::{Audit, Hold, Steward, StewardHandle, StewardParts};
 use crate::store::{Store, keys};
-use crate::sync::{Sync, SyncParts};
 use crate::tasks::{Deaths, Task, TaskDied, TaskError, Tasks};
 use crate::tls::{self, Tls};
 use crate::traced::Traced;
@@ -39,8 +38,7 @@ use crate::traces::Traces;
 use crate::view::FleetView;
 use crate::web::Readiness;
 
-/// Scans that wait for the steward: a newer one takes the place of none, the reader waits.
-const SCANS: usize = 1;
+pub use crate::inputs::Inputs;
 
 /// The largest admin message, in bytes: what `starling apply` sends at once.
 const ADMIN_MESSAGE: usize = 16 * 1024 * 1024;
@@ -48,22 +46,11 @@ const ADMIN_MESSAGE: usize = 16 * 1024 * 1024;
 /// What [`Readiness`] waits for until a hub answers.
 pub const READY: &str = "hub";
 
-/// How long the first reading of the directory may keep the hub from answering.
-const FIRST_SCAN: Duration = Duration::from_secs(5);
-
 /// How long calls may take to end after the port is closed.
 const ANSWERS: Duration = Duration::from_secs(2);
 
 /// How long agents may take to leave when the process stops.
 const DRAIN: Duration = Duration::from_secs(5);
-
-/// Where resources come from.
-pub enum Inputs {
-    /// A directory of YAML.
-    Directory(Directory),
-    /// Whoever sends scans, such as a simulation.
-    Scans(mpsc::Receiver<Scan>),
-}
 
 /// Everything that a hub is made of.
 pub struct HubParts {
@@ -166,27 +153,19 @@ impl Hub {
             steward.submit("hub", Request::Begin).await?;
         }
 
-        let problems = Problems::default();
-        let (directory, scans) = match parts.inputs {
-            Inputs::Scans(scans) => (None, scans),
-            Inputs::Directory(directory) => {
-                let (sender, scans) = mpsc::channel(SCANS);
-                tasks.spawn(Task::Source, endless(source::follow(directory.clone(), sender, working.clone())));
-                (Some(directory), scans)
-            }
+        let reading = InputParts {
+            tasks: &tasks,
+            steward: &steward,
+            fleet: &fleet,
+            hold: &hold,
+            keyring: &parts.keyring,
+            agent_address: &parts.agent_address,
+            metrics: &parts.metrics.source,
+            shard: &shard,
+            statuses: &parts.metrics.statuses,
+            clock: &parts.clock,
         };
-        let sync = Sync::new(SyncParts {
-            steward: steward.clone(),
-            problems: problems.clone(),
-            hold: hold.clone(),
-            directory: directory.clone(),
-        });
-        tasks.spawn(Task::Sync, until(working.clone(), sync.clone().run(scans)));
-        let documents = directory.clone().map(|directory| Arc::new(directory) as Arc<dyn Documents>);
-        if directory.is_some() && hold.reason().is_none() {
-            // So that the first question is answered from the whole directory; one that is never quiet does not keep the hub.
-            let _ = tokio::time::timeout(FIRST_SCAN, sync.settled()).await;
-        }
+        let source = inputs::start(parts.inputs, &reading).await;
 
         let tls = Arc::new(Tls::new(&parts.keyring, Arc::clone(&parts.clock))?);
         tasks.spawn(
@@ -214,10 +193,10 @@ impl Hub {
             fleet: fleet.clone(),
             shard: Arc::clone(&shard),
             steward: steward.clone(),
-            sync,
-            source: SourceKind::Directory,
-            documents: documents.clone(),
-            problems,
+            sync: source.sync,
+            source: source.kind,
+            documents: source.documents.clone(),
+            problems: source.problems,
             hold: hold.clone(),
             access: access.clone(),
             keyring: Arc::clone(&parts.keyring),
@@ -231,13 +210,14 @@ impl Hub {
         let enrolment = Enrolment::new(EnrolmentParts {
             keyring: Arc::clone(&parts.keyring),
             steward: Arc::new(steward.clone()),
-            documents: documents.clone(),
+            documents: source.documents.clone(),
             lifetime: parts.certificate_lifetime,
             metrics: parts.metrics.edge.clone(),
             clock: Arc::clone(&parts.clock),
             entropy: Arc::clone(&parts.entropy),
         });
-        let sessions = Sessions::new(Arc::clone(&shard), Settling { steward: steward.clone(), documents });
+        let sessions =
+            Sessions::new(Arc::clone(&shard), Settling { steward: steward.clone(), documents: source.documents });
         let (health, health_service) = tonic_health::server::health_reporter();
         health.set_service_status("", tonic_health::ServingStatus::Serving).await;
         let reflection = tonic_reflection::server::Builder::configure()
@@ -310,7 +290,7 @@ fn at_start(keyring: &Keyring, fleet: &Fleet) -> Start {
 }
 
 /// Runs a task that ends when it notices that the hub stops.
-async fn endless(task: impl Future<Output = ()>) -> Result<(), TaskError> {
+pub(crate) async fn endless(task: impl Future<Output = ()>) -> Result<(), TaskError> {
     task.await;
     Ok(())
 }
@@ -333,7 +313,7 @@ async fn asked<E: Into<TaskError>>(
 }
 
 /// Runs a task that is cut short when the hub stops.
-async fn until<T>(stopping: CancellationToken, task: impl Future<Output = T>) -> Result<(), TaskError> {
+pub(crate) async fn until<T>(stopping: CancellationToken, task: impl Future<Output = T>) -> Result<(), TaskError> {
     stopping.run_until_cancelled_owned(task).await;
     Ok(())
 }

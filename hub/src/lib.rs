@@ -1,4 +1,4 @@
-//! The hub: store, steward, sessions, directory source, admin API.
+//! The hub: store, steward, sessions, sources, admin API.
 //!
 //! Owns the IO around the decisions of `starling-hub-core`. [`hub`] alone knows every component.
 
@@ -8,7 +8,9 @@ pub mod api;
 pub mod config;
 pub mod enrolment;
 pub mod hub;
+pub mod inputs;
 pub mod keyring;
+pub mod kubernetes;
 pub mod metrics;
 pub mod ports;
 pub mod serve;

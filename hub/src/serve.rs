@@ -2,18 +2,23 @@
 
 use std::fs;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use starling_model::Limits;
 
 use crate::accept::AcceptLimits;
+use crate::access::{KubernetesReviews, Reviews};
 use crate::config::Config;
 use crate::hub::{Hub, HubParts, Inputs, READY};
-use crate::keyring::{GivenAuthority, KeyDirectory, Keyring, KeyringOptions, write_admin_context};
+use crate::keyring::{
+    GivenAuthority, KeyDirectory, KeyStorage, Keyring, KeyringOptions, write_admin_context, write_private,
+};
+use crate::kubernetes::{self, KeySecret};
 use crate::metrics::{DiskCollector, Metrics};
 use crate::ports::{Clock, Entropy, OsEntropy, SystemClock, TcpListenerPort};
 use crate::shutdown::Signals;
-use crate::source::Directory;
+use crate::source::{Directory, SourceKind};
 use crate::steward::Audit;
 use crate::store::redb::RedbStore;
 use crate::store::{Store as _, keys};
@@ -21,6 +26,9 @@ use crate::web::{self, Readiness};
 
 /// The hub's name in its own records: one process is the whole hub.
 const PROCESS: &str = "hub";
+
+/// How long to wait before the fleet's secrets are asked for again.
+const SECRETS_RETRY: Duration = Duration::from_secs(2);
 
 /// Runs a hub until SIGTERM or SIGINT; a second signal ends it at once.
 ///
@@ -60,10 +68,7 @@ pub async fn serve(config: &Config, metrics: Metrics) -> Result<()> {
 async fn start(config: &Config, metrics: Metrics, readiness: Readiness) -> Result<Hub> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
-    let directory = config.directory();
-    for folder in [&config.state, &directory] {
-        fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
-    }
+    fs::create_dir_all(&config.state).with_context(|| format!("make {}", config.state.display()))?;
     // The lock first: whoever has it is the hub, and nobody else may touch what lies beside it.
     let store = RedbStore::open(&config.store(), Arc::clone(&clock))?;
     // A first start that was cut short left a file without a fleet in it, which needs no secrets yet.
@@ -72,10 +77,11 @@ async fn start(config: &Config, metrics: Metrics, readiness: Readiness) -> Resul
     let listener = listener.with_context(|| format!("listen on {} for agents", config.listen))?;
     let bound = listener.socket_address();
     let ports = (clock.as_ref(), entropy.as_ref());
+    let (inputs, storage, reviews) = open_source(config).await?;
     let authority = config.authority_dir.as_deref().map(GivenAuthority::read).transpose()?;
     let names = config.server_names(bound);
     let options = KeyringOptions { fleet: config.fleet.clone(), names, authority, has_store: has_fleet };
-    let keyring = Keyring::open(Arc::new(KeyDirectory::new(&config.keys())), options, ports).await?;
+    let keyring = open_keyring(&storage, &options, ports).await?;
     let agent_address = config.advertise(bound);
     write_context(config, &keyring, &agent_address)?;
     Hub::start(HubParts {
@@ -83,8 +89,8 @@ async fn start(config: &Config, metrics: Metrics, readiness: Readiness) -> Resul
         agent_address,
         keyring: Arc::new(keyring),
         store: Arc::new(store),
-        inputs: Inputs::Directory(Directory::new(&directory)),
-        reviews: None,
+        inputs,
+        reviews,
         listener: Arc::new(listener),
         accept: AcceptLimits::for_connections(config.connections()),
         limits: Limits::DEFAULT,
@@ -98,9 +104,56 @@ async fn start(config: &Config, metrics: Metrics, readiness: Readiness) -> Resul
     .await
 }
 
+/// What depends on where resources come from.
+type SourceSide = (Inputs, Arc<dyn KeyStorage>, Option<Arc<dyn Reviews>>);
+
+/// Opens the source of resources, and with it the place of the fleet's secrets and whoever knows people.
+async fn open_source(config: &Config) -> Result<SourceSide> {
+    match config.source {
+        SourceKind::Directory => {
+            let directory = config.directory();
+            fs::create_dir_all(&directory).with_context(|| format!("make {}", directory.display()))?;
+            let keys = Arc::new(KeyDirectory::new(&config.keys()));
+            Ok((Inputs::Directory(Directory::new(&directory)), keys, None))
+        }
+        SourceKind::Kubernetes => {
+            let connection = kubernetes::connect(config.kubeconfig.as_deref(), config.namespace.as_deref()).await?;
+            let keys = Arc::new(KeySecret::new(connection.client.clone(), &connection.namespace));
+            let reviews = Arc::new(KubernetesReviews::new(connection.client.clone()));
+            Ok((Inputs::Kubernetes(connection), keys, Some(reviews)))
+        }
+    }
+}
+
+/// Opens the keyring, and waits for a storage that is away: without its secrets a hub is nobody.
+async fn open_keyring(
+    storage: &Arc<dyn KeyStorage>,
+    options: &KeyringOptions,
+    ports: (&dyn Clock, &dyn Entropy),
+) -> Result<Keyring> {
+    loop {
+        match Keyring::open(Arc::clone(storage), options.clone(), ports).await {
+            Err(error) if error.may_pass() => {
+                tracing::warn!(%error, "cannot read the fleet's secrets yet, trying again");
+                tokio::time::sleep(SECRETS_RETRY).await;
+            }
+            opened => return Ok(opened?),
+        }
+    }
+}
+
 /// Writes a ready-made context for the command line; the token stays in its own file.
 fn write_context(config: &Config, keyring: &Keyring, server: &str) -> Result<()> {
-    let token = fs::canonicalize(config.keys().join("admin.token")).context("find the admin token")?;
+    let token = match config.source {
+        SourceKind::Directory => config.keys().join("admin.token"),
+        // For whoever has to come in without Kubernetes.
+        SourceKind::Kubernetes => {
+            let token = config.state.join("admin.token");
+            write_private(&token, keyring.admin_token().as_bytes()).context("write the admin token")?;
+            token
+        }
+    };
+    let token = fs::canonicalize(token).context("find the admin token")?;
     let file = config.admin_context();
     write_admin_context(&file, &config.fleet, server, keyring.authority().pem(), &token)
         .with_context(|| format!("write {}", file.display()))

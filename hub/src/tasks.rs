@@ -25,10 +25,14 @@ pub enum Task {
     Steward,
     /// Follows the store into the fleet that everybody reads.
     View,
-    /// Watches the directory of documents.
+    /// Follows the directory of documents, or the objects of a Kubernetes API.
     Source,
-    /// Hands what the directory holds to the steward.
+    /// Hands what the directory holds to the steward; shows what of the objects was not taken.
     Sync,
+    /// Tells the management cluster how to reach the hub.
+    Publish,
+    /// Writes the statuses of resources back to the Kubernetes API.
+    Status,
     /// Plans clusters when the fleet changes.
     Planner,
     /// Issues the hub's own certificate again before it ends.
@@ -90,6 +94,8 @@ impl Task {
             | Self::Planner => Death::StopsTheHub,
             // The certificate that is there serves for weeks, and a restart issues another.
             Self::CertificateRenewal => Death::IsReported,
+            // What was published or written stays there.
+            Self::Publish | Self::Status => Death::IsReported,
         }
     }
 
@@ -104,6 +110,8 @@ impl Task {
             Self::View => "view",
             Self::Source => "source",
             Self::Sync => "sync",
+            Self::Publish => "publish",
+            Self::Status => "status",
             Self::Planner => "planner",
             Self::CertificateRenewal => "certificate-renewal",
         }

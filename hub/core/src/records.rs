@@ -4,6 +4,7 @@
 //! decision. A record with a field that this build does not know is refused rather than rewritten without it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -40,6 +41,40 @@ pub struct InputRecord {
     /// Set on a Tombstone document whose deletion was judged (carried out or proposed), so that it is judged once.
     #[serde(default)]
     pub judged: bool,
+    /// The object that it was read from; `None` for a document of a directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<ObjectOrigin>,
+}
+
+/// The object of a Kubernetes API that a resource was read from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ObjectOrigin {
+    /// The object's own UID: another object of the same name has another.
+    pub uid: String,
+    /// The generation that was read.
+    pub generation: i64,
+    /// Why the object is not there, where more is known than that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub absence: Option<Absence>,
+}
+
+/// Why an object is not there, and its resource is all the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Absence {
+    /// It went with its namespace.
+    NamespaceTerminating,
+    /// Its namespace was gone already, or was made after the deletion.
+    NamespaceMissing,
+    /// It went with the definition of its kind.
+    KindTerminating,
+    /// The definition of its kind was gone already, or was made after the deletion.
+    KindMissing,
+    /// It was deleted, and others are in it: it goes with the last of them.
+    InUse,
+    /// It was deleted, and its agent has not let go yet.
+    Detaching,
 }
 
 /// The memory of a deleted resource whose document is still in the directory, at `deleted/<kind>/<namespace>/<name>`.
@@ -58,6 +93,9 @@ pub struct DeletedRecord {
     pub file: String,
     /// When it was deleted.
     pub deleted: Millis,
+    /// The object that counts as deleted; `None` for a document of a directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<ObjectOrigin>,
 }
 
 /// What became of an AddonAssignment, at `assignment/<uid>`.
@@ -313,6 +351,23 @@ impl TombstoneRecord {
             }
             TombstoneScope::Clusters(clusters) => clusters.0.contains(&cluster),
         }
+    }
+}
+
+impl fmt::Display for Absence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NamespaceTerminating => "its object went with its namespace, which is no evidence that it was meant to go",
+            Self::NamespaceMissing => "its namespace was deleted before, which is no evidence that it was meant to go",
+            Self::KindTerminating => {
+                "its object went with the definition of its kind, which is no evidence that it was meant to go"
+            }
+            Self::KindMissing => {
+                "the definition of its kind was deleted before, which is no evidence that it was meant to go"
+            }
+            Self::InUse => "its object was deleted, and others are in it still",
+            Self::Detaching => "its object was deleted, and its agent has not let go yet",
+        })
     }
 }
 

@@ -38,6 +38,7 @@ pub struct Authority {
 }
 
 /// An authority that somebody else keeps, such as cert-manager, in a directory with `tls.crt` and `tls.key`.
+#[derive(Clone)]
 pub struct GivenAuthority {
     certificate: String,
     key: String,

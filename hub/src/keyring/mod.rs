@@ -86,6 +86,7 @@ pub struct Keyring {
 }
 
 /// Who the hub is, and where its authority comes from.
+#[derive(Clone)]
 pub struct KeyringOptions {
     /// The fleet's name.
     pub fleet: String,
@@ -141,6 +142,21 @@ pub enum KeyringError {
     /// The authority cannot be used, or cannot issue.
     #[error(transparent)]
     Authority(#[from] AuthorityError),
+}
+
+impl KeyringError {
+    /// Tells whether the place may be usable in a moment.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        use io::ErrorKind::{AlreadyExists, NotConnected, PermissionDenied};
+        match self {
+            // Files are not made twice, and permissions of files do not come by themselves.
+            Self::Storage { error, .. } => {
+                error.get_ref().is_some() && matches!(error.kind(), AlreadyExists | NotConnected | PermissionDenied)
+            }
+            Self::PartlyLost { .. } | Self::Lost(_) | Self::Damaged { .. } | Self::Authority(_) => false,
+        }
+    }
 }
 
 impl KeyMaterial {

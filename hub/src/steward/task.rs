@@ -164,6 +164,8 @@ impl Steward {
             Request::Recover(_) => Ok(()),
             Request::Begin
             | Request::SyncInputs(_)
+            | Request::SyncObjects(_)
+            | Request::SourceDeleted(_)
             | Request::ApplyResources(_)
             | Request::Adopt(_)
             | Request::CreateJoinToken(_)

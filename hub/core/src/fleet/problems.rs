@@ -3,7 +3,7 @@
 use starling_model::BlockedReason;
 
 use super::Fleet;
-use crate::records::{DeletedRecord, InputRecord};
+use crate::records::{Absence, DeletedRecord, InputRecord, ObjectOrigin};
 use crate::resources::{InputKey, Kind, PLATFORM_NAMESPACE, Resource};
 
 /// Something that is wrong with a resource.
@@ -30,6 +30,14 @@ impl Problem {
     /// Names what is wrong, for machines.
     fn because(self, reason: &'static str) -> Self {
         Self { reason, ..self }
+    }
+}
+
+impl Problem {
+    /// Makes the problem of an object that cannot be read, or not be dealt with.
+    #[must_use]
+    pub fn of_object(key: InputKey, message: impl Into<String>) -> Self {
+        Self::new(key, message, "correct the object; until then nothing of it changes")
     }
 }
 
@@ -141,7 +149,25 @@ impl Fleet {
     }
 }
 
+/// Returns the command that takes a resource away for good.
+fn settle(key: &InputKey) -> String {
+    match key.kind {
+        Kind::ManagedCluster => format!("starling detach cluster {} --workspace {}", key.name, key.namespace),
+        Kind::Workspace => format!("starling delete workspace {}", key.name),
+        Kind::Addon | Kind::AddonAssignment | Kind::Tombstone => {
+            format!("starling delete {} {}", key.kind.word(), key.qualified())
+        }
+    }
+}
+
 fn not_removed(record: &DeletedRecord) -> Problem {
+    if record.origin.is_some() {
+        let key = record.key.clone();
+        let namespace = if key.namespace.is_empty() { String::new() } else { format!(" -n {}", key.namespace) };
+        let kind = key.kind.as_str().to_ascii_lowercase();
+        let next = format!("run `kubectl delete {kind} {}{namespace}`", key.name);
+        return Problem::new(key, "it was deleted, and its object is still there", next).because("Deleted");
+    }
     let problem = Problem::new(
         record.key.clone(),
         format!("it was deleted, and its document is still in {}", record.file),
@@ -150,16 +176,30 @@ fn not_removed(record: &DeletedRecord) -> Problem {
     problem.because("Deleted")
 }
 
+fn missing_object(key: InputKey, origin: &ObjectOrigin) -> Problem {
+    let Some(absence) = origin.absence else {
+        let message = "source missing: its object is not there, and nothing says that it was meant to go; nothing changes \
+                       because of that";
+        let next = format!("create the object again, or create and delete it: {}", settle(&key));
+        return Problem::new(key, message, next);
+    };
+    let next = match absence {
+        Absence::NamespaceTerminating | Absence::NamespaceMissing | Absence::KindTerminating | Absence::KindMissing => {
+            format!("create the object again, or run `{}`", settle(&key))
+        }
+        Absence::InUse => "delete or detach what is in it, or create the object again".to_owned(),
+        Absence::Detaching => format!("wait for its agent, or run `{} --forget`", settle(&key)),
+    };
+    Problem::new(key, format!("source missing: {absence}; nothing else changes"), next)
+}
+
 fn missing(record: &InputRecord) -> Option<Problem> {
     record.missing?;
     let key = record.resource.key();
-    let settle = match key.kind {
-        Kind::ManagedCluster => format!("starling detach cluster {} --workspace {}", key.name, key.namespace),
-        Kind::Workspace => format!("starling delete workspace {}", key.name),
-        Kind::Addon | Kind::AddonAssignment | Kind::Tombstone => {
-            format!("starling delete {} {}", key.kind.word(), key.qualified())
-        }
-    };
+    if let Some(origin) = &record.origin {
+        return Some(missing_object(key, origin).because(Problem::MISSING));
+    }
+    let settle = settle(&key);
     let problem = Problem::new(
         key,
         format!("source missing: its document is no longer in {}; nothing changes because of that", record.file),

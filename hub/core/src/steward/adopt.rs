@@ -156,6 +156,7 @@ pub(super) fn new_cluster(
         missing: None,
         since: context.now,
         judged: false,
+        origin: None,
     })
 }
 

@@ -50,19 +50,19 @@ pub(super) fn decide(fleet: &Fleet, delete: &Delete, context: &mut Context<'_>) 
     Ok(draft.decision(Answer::Deletion(deletion), context))
 }
 
-/// Carries out a committed Tombstone document for an assignment: at once where the budget allows it, else as a proposal.
-pub(super) fn by_document(
+/// Deletes an assignment on evidence that nobody was shown a count for: at once where the budget allows it, else as a proposal.
+pub(super) fn delete_judged(
     draft: &mut Draft<'_>,
     context: &mut Context<'_>,
     assignment: &AssignmentInput,
-    tombstone: &InputKey,
+    reason: &str,
 ) {
     let name = &assignment.record.name;
     // What clusters may hold was selected by the documents before this change.
     let basis = draft.before.assignment_named(&name.namespace, &name.name);
     let basis = basis.filter(|before| before.record.uid == assignment.record.uid);
     let held = held_by(draft.before, context, basis.as_ref().unwrap_or(assignment));
-    let mut removal = removal(assignment, &held, format!("deleted by {tombstone}"));
+    let mut removal = removal(assignment, &held, reason.to_owned());
     let foreign = foreign_clusters(draft.before, assignment, &held);
     let verdict = draft.judge(context, &removal.addon, Cause::Deleted, held.count());
     forget(draft, &assignment.record, &assignment.record.name);
@@ -113,8 +113,14 @@ pub(super) fn remove_input(
     if record.missing.is_some() {
         return None;
     }
-    let (uid, digest, file) = (record.uid, record.digest, record.file.clone());
-    draft.change(Change::PutDeleted(DeletedRecord { key: key.clone(), uid, digest, file, deleted: context.now }));
+    draft.change(Change::PutDeleted(DeletedRecord {
+        key: key.clone(),
+        uid: record.uid,
+        digest: record.digest,
+        file: record.file.clone(),
+        deleted: context.now,
+        origin: record.origin.clone(),
+    }));
     Some((record.file.clone(), key))
 }
 

@@ -195,6 +195,16 @@ pub(super) fn withdraw_proposals(draft: &mut Draft<'_>, id: ClusterId) {
     }
 }
 
+/// Lets a cluster stay that is being detached because its object was deleted, and that is there again.
+pub(super) fn take_back(draft: &mut Draft<'_>, id: ClusterId) {
+    let Some(record) = draft.after.identity(id).cloned() else { return };
+    if matches!(record.stage, ClusterStage::Attached | ClusterStage::Detached { .. }) {
+        return;
+    }
+    draft.audit("detach-taken-back", &id, "its object is there again");
+    draft.change(Change::PutCluster(ClusterRecord { stage: ClusterStage::Attached, ..(*record).clone() }));
+}
+
 /// Refuses the cluster's keys for ever, and voids its tokens.
 fn drop_identity(draft: &mut Draft<'_>, context: &Context<'_>, id: ClusterId) {
     void_tokens(draft, id);

@@ -10,13 +10,16 @@ mod delete;
 mod detach;
 mod draft;
 mod empty;
+mod evidence;
 mod join;
 mod mint;
+mod objects;
 mod recover;
 mod register;
 mod revise;
 mod settle;
 mod sync;
+mod take;
 mod token;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,7 +34,9 @@ use crate::resources::{InputKey, Kind, Resource};
 
 pub use adopt::{Adopt, Adopted};
 pub use detach::{Detach, DetachStage};
+pub use evidence::{Evidence, SourceDeleted, SourceDeletion};
 pub use join::{Join, Renew, SeeCluster};
+pub use objects::{SourceObject, SyncObjects};
 pub use token::{CreateJoinToken, RevokeJoinToken};
 
 /// What somebody asks the steward.
@@ -41,6 +46,10 @@ pub enum Request {
     Begin,
     /// Copies what the directory holds now.
     SyncInputs(SyncInputs),
+    /// Copies objects of a Kubernetes API that changed.
+    SyncObjects(SyncObjects),
+    /// Judges an object that is being deleted under our finalizer. The shell lets the finalizer go after the commit.
+    SourceDeleted(SourceDeleted),
     /// Tells what applying documents does, and unless it is dry lets what was deleted come back. The shell asks dry, writes the
     /// files, asks in earnest, and syncs, which is what makes it so.
     ApplyResources(ApplyResources),
@@ -186,8 +195,10 @@ pub struct AuditEntry {
 pub enum Answer {
     /// To [`Request::Begin`].
     Begun,
-    /// To [`Request::SyncInputs`].
+    /// To [`Request::SyncInputs`] and [`Request::SyncObjects`].
     Synced(Synced),
+    /// To [`Request::SourceDeleted`].
+    SourceDeletion(SourceDeletion),
     /// To [`Request::ApplyResources`]: what applying does to each.
     Checked(Vec<Checked>),
     /// To [`Request::Adopt`].
@@ -316,6 +327,8 @@ pub fn decide(fleet: &Fleet, request: &Request, context: &mut Context<'_>) -> Re
     match request {
         Request::Begin => recover::begin(fleet, context),
         Request::SyncInputs(sync) => sync::decide(fleet, sync, context),
+        Request::SyncObjects(sync) => objects::decide(fleet, sync, context),
+        Request::SourceDeleted(deleted) => evidence::decide(fleet, deleted, context),
         Request::ApplyResources(apply) => apply::decide(fleet, apply, context),
         Request::Adopt(adopt) => adopt::decide(fleet, adopt, context),
         Request::CreateJoinToken(create) => token::create(fleet, create, context),
@@ -339,6 +352,8 @@ impl Request {
         match self {
             Self::Begin => "begin",
             Self::SyncInputs(_) => "sync-inputs",
+            Self::SyncObjects(_) => "sync-objects",
+            Self::SourceDeleted(_) => "source-deleted",
             Self::ApplyResources(_) => "apply-resources",
             Self::Adopt(_) => "adopt",
             Self::CreateJoinToken(_) => "create-join-token",

@@ -10,6 +10,7 @@ use starling_model::{ClusterId, Uid};
 use super::detach::withdraw_proposals;
 use super::draft::Draft;
 use super::mint::{Authority, Removal, mint, propose};
+use super::take::drop_empty_workspaces;
 use super::{Context, revise};
 use crate::change::Change;
 use crate::deletion::{Cause, Verdict, among};
@@ -25,6 +26,7 @@ pub(super) fn settle(draft: &mut Draft<'_>, context: &mut Context<'_>) {
     }
     revise::revise_touched(draft, context);
     shrink_proposals(draft);
+    drop_empty_workspaces(draft);
     withdraw_detachments(draft);
 }
 

@@ -35,6 +35,7 @@ fn puts() -> Vec<Change> {
             missing: None,
             since: at,
             judged: false,
+            origin: None,
             resource,
         }),
         Change::PutDeleted(DeletedRecord {
@@ -43,6 +44,7 @@ fn puts() -> Vec<Change> {
             digest: DIGEST,
             file: "a.yaml".into(),
             deleted: at,
+            origin: None,
         }),
         Change::PutAssignment(AssignmentRecord {
             uid: UID,

@@ -1,0 +1,44 @@
+//! The management cluster's API: resources come from there, and the fleet's secrets are kept there.
+//!
+//! Owns the client, watching the resources' objects and handing them to the steward, confirming deletions, the finalizer, the
+//! namespaces of workspaces, the Secret of the keyring and the ConfigMap that tells how to reach the hub. Does not own what
+//! an object means for the fleet: the steward decides, and plans follow the store, which serves alone while the API is away.
+
+mod api;
+mod client;
+mod documents;
+mod evidence;
+mod metadata;
+mod mirror;
+mod namespaces;
+mod publish;
+mod secrets;
+mod seen;
+mod source;
+pub mod status;
+mod waits;
+
+pub use client::{ConnectError, Connection, connect};
+pub use documents::KubernetesDocuments;
+pub use publish::{Published, publish};
+pub use secrets::KeySecret;
+pub use seen::Seen;
+pub use source::{KubernetesSource, Observer, SourceParts, Untaken};
+
+/// The finalizer under which a deletion is evidence.
+pub const FINALIZER: &str = "starling.dev/evidence";
+
+/// The field manager of what the hub writes besides statuses.
+pub const FIELD_MANAGER: &str = "starling-hub";
+
+/// The hub's own namespace where none is named.
+pub const HUB_NAMESPACE: &str = "starling-system";
+
+/// The Secret of the fleet's secrets, in the hub's own namespace.
+pub const KEYS_SECRET: &str = "starling-hub-keys";
+
+/// The ConfigMap that tells how to reach the hub, in the hub's own namespace.
+pub const HUB_CONFIG: &str = "starling-hub";
+
+/// The label of what the hub makes.
+const PART_OF: (&str, &str) = ("app.kubernetes.io/part-of", "starling");
