@@ -73,7 +73,7 @@ pub(super) async fn run(
         match source {
             Source::Directory => finish_in_directory(&text, &answer, output)?,
             Source::Kubernetes(kubernetes) => {
-                finish_in_kubernetes(kubernetes, &resource, seen.as_deref(), output).await?
+                finish_in_kubernetes(kubernetes, &resource, seen.as_deref(), output).await?;
             }
         }
         output.flush()?;

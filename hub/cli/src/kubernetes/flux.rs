@@ -134,19 +134,19 @@ mod tests {
 
     use super::*;
 
-    fn meta(labels: Value, annotations: Value) -> ObjectMeta {
+    fn meta(labels: &Value, annotations: &Value) -> ObjectMeta {
         serde_json::from_value(json!({"name": "x", "labels": labels, "annotations": annotations})).unwrap()
     }
 
     #[test]
     fn labels_name_the_owner_unless_it_was_told_to_leave_it() {
         let labels = json!({"kustomize.toolkit.fluxcd.io/name": "fleet", "kustomize.toolkit.fluxcd.io/namespace": "flux-system"});
-        let owner = Owner::of(&meta(labels.clone(), json!({}))).unwrap();
+        let owner = Owner::of(&meta(&labels, &json!({}))).unwrap();
         assert_eq!((owner.namespace.as_str(), owner.name.as_str()), ("flux-system", "fleet"));
-        assert_eq!(Owner::of(&meta(labels, json!({"kustomize.toolkit.fluxcd.io/reconcile": "disabled"}))), None);
-        assert_eq!(Owner::of(&meta(json!({"env": "prod"}), json!({}))), None);
+        assert_eq!(Owner::of(&meta(&labels, &json!({"kustomize.toolkit.fluxcd.io/reconcile": "disabled"}))), None);
+        assert_eq!(Owner::of(&meta(&json!({"env": "prod"}), &json!({}))), None);
         let helm = json!({"helm.toolkit.fluxcd.io/name": "fleet", "helm.toolkit.fluxcd.io/namespace": "ops"});
-        assert_eq!(Owner::of(&meta(helm, json!({}))).unwrap().kind, OwnerKind::HelmRelease);
+        assert_eq!(Owner::of(&meta(&helm, &json!({}))).unwrap().kind, OwnerKind::HelmRelease);
     }
 
     #[test]

@@ -187,7 +187,6 @@ impl Kubernetes {
             api_version: format!("{GROUP}/{VERSION}"),
             kind: name.kind.as_str().to_owned(),
             plural: name.kind.plural().to_owned(),
-            ..ApiResource::from_gvk(&kube::api::GroupVersionKind::gvk(GROUP, VERSION, name.kind.as_str()))
         };
         match name.namespace.as_str() {
             "" => Api::all_with(self.client.clone(), &resource),

@@ -15,6 +15,8 @@ use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::WatchStream;
 use tonic::{Code, Request, Response, Status};
 
+use super::api;
+
 /// Installs that deleting the assignment `payments/podinfo` removes.
 pub(crate) const INSTALLS: u64 = 12;
 
@@ -27,6 +29,12 @@ pub(crate) struct Fake {
     pub(crate) changes: Mutex<Vec<String>>,
     pub(crate) holds: AtomicBool,
     pub(crate) silent: AtomicBool,
+    /// Reads custom resources.
+    pub(crate) on_kubernetes: AtomicBool,
+    /// Lets nobody change anything.
+    pub(crate) denies: AtomicBool,
+    /// What is left of a cluster that is being emptied.
+    left: Mutex<Option<u64>>,
     pub(crate) clusters: Mutex<Vec<Cluster>>,
     pub(crate) notice: watch::Sender<u64>,
 }
@@ -42,6 +50,9 @@ impl Default for Fake {
             changes: Mutex::default(),
             holds: AtomicBool::new(false),
             silent: AtomicBool::new(false),
+            on_kubernetes: AtomicBool::new(false),
+            denies: AtomicBool::new(false),
+            left: Mutex::new(None),
             clusters: Mutex::new(clusters),
             notice: watch::channel(0).0,
         }
@@ -79,6 +90,20 @@ fn object(cluster: &str, name: &str, health: Health) -> FluxObject {
         since_millis: 1_795_243_800_000,
         assignment: "payments/podinfo".into(),
         ..FluxObject::default()
+    }
+}
+
+fn join_token() -> JoinToken {
+    JoinToken {
+        id: vec![0xcd; 16],
+        workspace: "retail".into(),
+        labels: BTreeMap::from([("env".into(), "prod".into())]),
+        uses: 50,
+        used: 7,
+        created_millis: 1_795_243_800_000,
+        expires_millis: 1_895_243_800_000,
+        created_by: "jane".into(),
+        description: "shops".into(),
     }
 }
 
@@ -124,6 +149,7 @@ impl AdminService for Fake {
             clusters: 3,
             live: 2,
             ready: 2,
+            source: if self.on_kubernetes.load(Ordering::Relaxed) { "kubernetes".into() } else { "directory".into() },
             ..GetStatusResponse::default()
         }))
     }
@@ -135,7 +161,7 @@ impl AdminService for Fake {
         self.change(request.get_ref());
         Ok(Response::new(AdoptResponse {
             cluster_id: "5492b768-9114-5db9-9df5-a271647019c9".into(),
-            created: true,
+            created: !self.on_kubernetes.load(Ordering::Relaxed),
             token: "a-one-time-token".into(),
             trust_pem: b"-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n".to_vec(),
             agent_address: "hub.example:8443".into(),
@@ -145,37 +171,79 @@ impl AdminService for Fake {
     }
 
     async fn detach(&self, request: Request<DetachRequest>) -> Result<Response<DetachResponse>, Status> {
-        let (name, forget) = (request.get_ref().name.clone(), request.get_ref().forget);
-        self.change(request.get_ref());
-        self.clusters.lock().expect("no test panicked inside").retain(|cluster| cluster.name != name);
-        let stage = if forget { "forgotten" } else { "requested" };
-        Ok(Response::new(DetachResponse { stage: stage.into(), ..DetachResponse::default() }))
+        let request = request.into_inner();
+        let answer = |stage: &str, installs| {
+            Ok(Response::new(DetachResponse { stage: stage.into(), installs, ..DetachResponse::default() }))
+        };
+        let mut left = self.left.lock().expect("no test panicked inside");
+        let leave = || {
+            self.clusters.lock().expect("no test panicked inside").retain(|cluster| cluster.name != request.name);
+        };
+        match (request.delete, request.approved_count, *left) {
+            // Each question finds fewer, until it has left.
+            (true, None, Some(0)) => leave(),
+            (true, None, Some(installs)) => {
+                *left = Some(installs / 4);
+                return answer("asked", installs);
+            }
+            (true, None, None) => return answer("asked", INSTALLS),
+            (true, Some(installs), _) => {
+                self.change(&request);
+                *left = Some(installs);
+                return answer("removing", installs);
+            }
+            (false, _, _) => {
+                self.change(&request);
+                leave();
+            }
+        }
+        answer(if request.forget { "forgotten" } else { "requested" }, 0)
     }
 
-    async fn who_am_i(&self, _: Request<WhoAmIRequest>) -> Result<Response<WhoAmIResponse>, Status> {
-        let answer = WhoAmIResponse { name: "admin".into(), authenticator: "token-file".into(), groups: Vec::new() };
-        Ok(Response::new(answer))
+    async fn who_am_i(&self, request: Request<WhoAmIRequest>) -> Result<Response<WhoAmIResponse>, Status> {
+        let token = request.metadata().get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let (name, authenticator) = match token.strip_prefix("Bearer ").unwrap_or_default() {
+            api::USER_TOKEN => ("jane", "kubernetes"),
+            api::ACCOUNT_TOKEN => ("system:serviceaccount:ops:starling", "kubernetes"),
+            _ => ("admin", "token-file"),
+        };
+        let groups = if authenticator == "kubernetes" { vec!["system:authenticated".to_owned()] } else { Vec::new() };
+        Ok(Response::new(WhoAmIResponse { name: name.into(), groups, authenticator: authenticator.into() }))
     }
 
     async fn create_join_token(
         &self,
-        _: Request<CreateJoinTokenRequest>,
+        request: Request<CreateJoinTokenRequest>,
     ) -> Result<Response<CreateJoinTokenResponse>, Status> {
-        Err(Status::unimplemented("join tokens"))
+        let request = request.into_inner();
+        if self.denies.load(Ordering::Relaxed) {
+            let message = "jane may not create jointokens in namespace retail; the ClusterRole starling-workspace-admin \
+                           allows it: ask for a RoleBinding in retail";
+            return Err(refusal(Code::PermissionDenied, "permission-denied", message));
+        }
+        self.change(&request);
+        Ok(Response::new(CreateJoinTokenResponse {
+            join_token: Some(JoinToken { labels: request.labels, uses: request.uses.max(1), ..join_token() }),
+            token: "a-token-of-retail".into(),
+            trust_pem: b"-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n".to_vec(),
+            agent_address: "hub.example:8443".into(),
+            fleet: "demo".into(),
+        }))
     }
 
     async fn list_join_tokens(
         &self,
         _: Request<ListJoinTokensRequest>,
     ) -> Result<Response<ListJoinTokensResponse>, Status> {
-        Err(Status::unimplemented("join tokens"))
+        Ok(Response::new(ListJoinTokensResponse { join_tokens: vec![join_token()] }))
     }
 
     async fn revoke_join_token(
         &self,
-        _: Request<RevokeJoinTokenRequest>,
+        request: Request<RevokeJoinTokenRequest>,
     ) -> Result<Response<RevokeJoinTokenResponse>, Status> {
-        Err(Status::unimplemented("join tokens"))
+        self.change(request.get_ref());
+        Ok(Response::new(RevokeJoinTokenResponse {}))
     }
 
     async fn apply(&self, request: Request<ApplyRequest>) -> Result<Response<ApplyResponse>, Status> {

@@ -1,5 +1,6 @@
 //! A hub that answers the admin API from a script, over real TLS, and the program that asks it.
 
+pub(crate) mod api;
 pub(crate) mod fake;
 
 use std::io::Write as _;
@@ -7,6 +8,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
@@ -14,6 +16,7 @@ use hyper_util::service::TowerToHyperService;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::ServerConfig;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use serde_json::json;
 use starling_proto::v1::admin_service_server::AdminServiceServer;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -21,6 +24,7 @@ use tokio::runtime::Runtime;
 use tokio_rustls::TlsAcceptor;
 use tonic::{Request, Status};
 
+use self::api::Api;
 use self::fake::Fake;
 
 const TOKEN: &str = "an-administrators-token";
@@ -30,6 +34,10 @@ pub(crate) struct Hub {
     pub(crate) fake: Arc<Fake>,
     pub(crate) address: SocketAddr,
     pub(crate) scratch: TempDir,
+    /// The hub's API server, which only a hub on Kubernetes asks.
+    pub(crate) api: Arc<Api>,
+    config: &'static str,
+    kubeconfig: &'static str,
     _runtime: Runtime,
 }
 
@@ -49,10 +57,54 @@ impl Hub {
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("listen on loopback");
         let address = listener.local_addr().expect("know the own address");
         runtime.spawn(serve(listener, TlsAcceptor::from(Arc::new(config)), Arc::clone(&fake)));
-        let hub = Self { fake, address, scratch, _runtime: runtime };
+        let (api, api_address) = api::start(&runtime);
+        let (config, kubeconfig) = ("admin.yaml", "no-kubeconfig");
+        let hub = Self { fake, address, scratch, api, config, kubeconfig, _runtime: runtime };
+        hub.write_kubeconfig(api_address);
+        let published = json!({"address": address.to_string(), "trust.pem": ca_pem, "fleet": "demo"});
+        let path = "/api/v1/namespaces/starling-system/configmaps/starling-hub";
+        hub.api.put(path, json!({"metadata": {"name": "starling-hub"}, "data": published}));
         hub.write("admin.token", &format!("{TOKEN}\n"));
         hub.write_context("admin.yaml", &ca_pem, "admin.token");
         hub
+    }
+
+    /// Starts a hub on Kubernetes, and a person who has a kubeconfig and no context of Starling.
+    pub(crate) fn start_on_kubernetes() -> Self {
+        let mut hub = Self::start();
+        hub.fake.on_kubernetes.store(true, Ordering::Relaxed);
+        (hub.config, hub.kubeconfig) = ("none.yaml", "kubeconfig");
+        hub
+    }
+
+    /// Writes a kubeconfig with a context for each way in which people prove who they are.
+    fn write_kubeconfig(&self, api: SocketAddr) {
+        let key = KeyPair::generate().expect("make a key");
+        let certificate = CertificateParams::new(Vec::new()).expect("describe a person").self_signed(&key);
+        self.write("client.crt", &certificate.expect("sign oneself").pem());
+        self.write("client.key", &key.serialize_pem());
+        self.write("token", &format!("{}\n", api::USER_TOKEN));
+        let credential = json!({"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential",
+            "status": {"token": api::USER_TOKEN, "expirationTimestamp": "2030-01-01T00:00:00Z"}});
+        self.write("plugin.sh", &format!("echo run >> plugin.log\necho '{credential}'\n"));
+        let plugin = json!({"apiVersion": "client.authentication.k8s.io/v1", "command": "/bin/sh",
+            "args": ["plugin.sh"], "interactiveMode": "Never"});
+        let users = [
+            ("jane", json!({"token": api::USER_TOKEN})),
+            ("filed", json!({"tokenFile": "token"})),
+            ("plugged", json!({"exec": plugin})),
+            ("certified", json!({"client-certificate": "client.crt", "client-key": "client.key"})),
+            ("acting", json!({"token": api::USER_TOKEN, "as": "root"})),
+            ("stale", json!({"token": "of-yesterday"})),
+        ];
+        let contexts = users.iter().map(|(name, _)| json!({"name": name, "context": {"cluster": "hub", "user": name}}));
+        let config = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "jane",
+            "contexts": contexts.collect::<Vec<_>>(),
+            "clusters": [{"name": "hub", "cluster": {"server": format!("http://{api}")}}],
+            "users": users.iter().map(|(name, user)| json!({"name": name, "user": user})).collect::<Vec<_>>(),
+        });
+        self.write("kubeconfig", &config.to_string());
     }
 
     pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
@@ -76,9 +128,9 @@ impl Hub {
         command
             .args(line.split_whitespace())
             .env_clear()
-            .env("STARLING_CONFIG", self.scratch.path().join("admin.yaml"))
+            .env("STARLING_CONFIG", self.scratch.path().join(self.config))
             // What the machine itself has must not lead anywhere.
-            .env("KUBECONFIG", self.scratch.path().join("no-kubeconfig"))
+            .env("KUBECONFIG", self.scratch.path().join(self.kubeconfig))
             .current_dir(self.scratch.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -140,7 +192,8 @@ async fn serve(listener: TcpListener, acceptor: TlsAcceptor, fake: Arc<Fake>) {
 #[allow(clippy::result_large_err)]
 fn authorize(request: Request<()>) -> Result<Request<()>, Status> {
     let given = request.metadata().get("authorization").and_then(|value| value.to_str().ok());
-    if given == Some(&format!("Bearer {TOKEN}")) {
+    let token = given.and_then(|given| given.strip_prefix("Bearer ")).unwrap_or_default();
+    if [TOKEN, api::USER_TOKEN, api::ACCOUNT_TOKEN].contains(&token) {
         Ok(request)
     } else {
         Err(Status::unauthenticated("the token is not known"))
