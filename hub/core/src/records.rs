@@ -357,7 +357,9 @@ impl TombstoneRecord {
 impl fmt::Display for Absence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::NamespaceTerminating => "its object went with its namespace, which is no evidence that it was meant to go",
+            Self::NamespaceTerminating => {
+                "its object went with its namespace, which is no evidence that it was meant to go"
+            }
             Self::NamespaceMissing => "its namespace was deleted before, which is no evidence that it was meant to go",
             Self::KindTerminating => {
                 "its object went with the definition of its kind, which is no evidence that it was meant to go"

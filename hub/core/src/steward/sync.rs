@@ -8,7 +8,7 @@ use std::path::Path;
 
 use super::draft::Draft;
 use super::settle::settle;
-use super::take::{self, Found, Source, take, withdraw_deletions};
+use super::take::{self, Found, Source, take};
 use super::{Answer, Context, Decision, DocumentProblem, Refusal, SyncInputs, Synced};
 use crate::change::Change;
 use crate::fleet::{Fleet, Problem};
@@ -45,7 +45,6 @@ pub(super) fn decide(fleet: &Fleet, sync: &SyncInputs, context: &mut Context<'_>
     }
     take::finish(&mut draft, context);
     settle(&mut draft, context);
-    withdraw_deletions(&mut draft);
     Ok(draft.decision(Answer::Synced(synced), context))
 }
 

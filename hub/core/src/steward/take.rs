@@ -78,7 +78,7 @@ pub(super) fn take(
     let record = match &known {
         Some(known) => common(InputRecord { judged: known.judged && known.digest == digest, ..(**known).clone() }),
         None => InputRecord {
-            uid: waiting_incarnation(draft, &key).unwrap_or_else(|| context.new_uid()),
+            uid: waiting_incarnation(draft, found).unwrap_or_else(|| context.new_uid()),
             resource: found.resource.clone(),
             file: found.file.to_owned(),
             missing: None,
@@ -143,9 +143,11 @@ fn is_still_deleted(deleted: &DeletedRecord, origin: Option<&ObjectOrigin>, is_s
     }
 }
 
-/// Returns the incarnation of an assignment whose deletion waits for approval: whoever makes it again has it again.
-fn waiting_incarnation(draft: &Draft<'_>, key: &InputKey) -> Option<Uid> {
-    if key.kind != Kind::AddonAssignment {
+/// Returns the incarnation of an assignment whose deletion waits for approval: whoever makes its object again has it again.
+/// In a directory the document that deleted it may still be there, and names that incarnation.
+fn waiting_incarnation(draft: &Draft<'_>, found: &Found<'_>) -> Option<Uid> {
+    let key = found.resource.key();
+    if key.kind != Kind::AddonAssignment || found.origin.is_none() {
         return None;
     }
     let name = key.resource_name();

@@ -61,8 +61,13 @@ fn with_edge() -> Hub {
 fn live(hub: &Hub, installs: u32, installs_ready: u32) -> BTreeMap<ClusterId, HeardCluster> {
     let mut health = HealthCounts::default();
     health.add(Health::Ready);
-    let standing =
-        ClusterStanding { live: true, ready: installs == installs_ready, installs, installs_ready, blocked: 0 };
+    let standing = ClusterStanding {
+        live: true,
+        ready: installs == installs_ready,
+        installs,
+        installs_ready,
+        ..ClusterStanding::default()
+    };
     let heard = HeardCluster {
         connected: true,
         last_seen: hub.now,

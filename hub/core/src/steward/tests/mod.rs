@@ -1,7 +1,10 @@
 mod budgeted;
 mod deletion;
 mod emptying;
+mod evidence;
 mod identity;
 mod inputs;
+mod kubernetes;
+mod objects;
 mod recovery;
 mod registering;
