@@ -59,7 +59,7 @@ impl Leadership {
         Self(Arc::new(AtomicU64::new(0)))
     }
 
-    fn set(&self, until: Option<Millis>) {
+    pub(crate) fn set(&self, until: Option<Millis>) {
         self.0.store(until.map_or(0, |until| until.0), Ordering::Release);
     }
 

@@ -6,16 +6,19 @@ use std::time::Duration;
 use async_trait::async_trait;
 use starling_agent_core::standby::{Lease, LeaseWrite};
 use starling_model::Uid;
+use starling_model::plan::Detach;
+use starling_model::session::Desired;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::agent::run_term;
 use crate::cluster::{ClusterApi, ClusterError, LeaseApi};
 use crate::config::{AgentConfig, TokenSource};
 use crate::identity::IdentityPlace;
 use crate::metrics::Metrics;
-use crate::standby::{Candidate, run_elected};
-use crate::testing::{FakeCluster, FakeHub, HubConnection, PipeDialer, TOKEN, ports};
+use crate::standby::{Candidate, Leadership, run_elected};
+use crate::testing::{FakeCluster, FakeHub, HubConnection, PipeDialer, TOKEN, digest, fence, ports};
 
 /// A Lease in memory.
 #[derive(Default)]
@@ -81,8 +84,8 @@ impl Rig {
         Self { cluster: Arc::new(FakeCluster::new()), lease: Arc::default(), hub, dialer }
     }
 
-    fn start(&self, name: &str) -> Process {
-        let config = AgentConfig {
+    fn config(&self) -> AgentConfig {
+        AgentConfig {
             hub: "hub.test:8443".to_owned(),
             fleet: "demo".to_owned(),
             trust_pem: self.hub.trust_pem.clone(),
@@ -90,12 +93,15 @@ impl Rig {
             cluster_name: String::new(),
             identity: IdentityPlace::Secret("identity".to_owned()),
             version: "0.1.0".to_owned(),
-        };
+        }
+    }
+
+    fn start(&self, name: &str) -> Process {
         let cluster: Arc<dyn ClusterApi> = Arc::clone(&self.cluster) as _;
         let candidate = Candidate { lease: Arc::clone(&self.lease) as _, name: name.to_owned() };
         let (shutdown, metrics) = (CancellationToken::new(), Metrics::new());
         let ports = ports(PipeDialer(self.dialer.0.clone()));
-        let agent = run_elected(config, cluster, ports, candidate, shutdown.clone(), metrics.clone());
+        let agent = run_elected(self.config(), cluster, ports, candidate, shutdown.clone(), metrics.clone());
         Process { task: tokio::spawn(agent), shutdown, metrics }
     }
 
@@ -168,6 +174,36 @@ async fn a_standby_takes_over_at_once_from_one_that_stops() {
     assert!(stopped.elapsed() < Duration::from_secs(5), "{:?}", stopped.elapsed());
     assert_ne!(connection.hello.instance, Uid([0; 16]));
     second.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_holder_whose_time_is_over_begins_nothing() {
+    let mut rig = Rig::new();
+    let ports = ports(PipeDialer(rig.dialer.0.clone()));
+    let leadership = Leadership::always();
+    let cluster: Arc<dyn ClusterApi> = Arc::clone(&rig.cluster) as _;
+    let (stop, clock) = (CancellationToken::new(), Arc::clone(&ports.clock));
+    let term = run_term(rig.config(), cluster, ports, stop.clone(), Metrics::new(), leadership.clone());
+    let term = tokio::spawn(term);
+    let facts = rig.cluster.facts().await.unwrap();
+    let mut connection = rig.hub.welcome().await;
+    // The word to stop is not heard yet: nobody looked at the clock but the applier itself.
+    leadership.set(Some(clock.uptime()));
+    let fence = fence(5);
+    let desired = Desired {
+        fence,
+        plan_digest: digest(5),
+        facts: facts.digest(),
+        unchanged: false,
+        entries: Vec::new(),
+        tombstones: Vec::new(),
+        detach: Some(Detach::Orphan),
+    };
+    connection.send_desired(desired);
+    connection.serve(Duration::from_secs(60)).await;
+    assert_eq!(rig.cluster.state().inventory, None);
+    stop.cancel();
+    term.await.expect("no panic").expect("no defect");
 }
 
 #[tokio::test(start_paused = true)]
