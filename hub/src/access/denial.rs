@@ -30,6 +30,7 @@ impl Access {
 
 /// Makes the status of a question that nobody answers.
 #[must_use]
+#[expect(clippy::needless_pass_by_value, reason = "it is what errors are mapped with")]
 pub(crate) fn unavailable(error: ReviewError) -> Status {
     status(ErrorCode::Unavailable, format!("{error}; nothing was done, try again"))
 }

@@ -1,5 +1,7 @@
 //! The admin calls that change something: the steward decides, then the directory is edited.
 
+use std::time::Duration;
+
 use starling_hub_core::resources::{InputKey, Kind, Resource};
 use starling_hub_core::steward::{
     Adopt, Answer, ApplyResources, Approve, Checked, Delete, Deletion, Outcome, Recover, Refusal, Request as Ask,
@@ -12,11 +14,14 @@ use super::error::{refused, status};
 use super::permit::caller;
 use super::{Admin, internal};
 use crate::access::{Caller, Resource as Access, Verb};
-use crate::source::{EditError, yaml};
+use crate::source::{EditError, SourceKind, yaml};
 use crate::sync::Turn;
 
 /// How long a join token lives unless the caller says otherwise.
 const TOKEN_SECONDS: u64 = 24 * 3600;
+
+/// How long a ManagedCluster that was just written may take to be known.
+const KNOWN_WITHIN: Duration = Duration::from_secs(10);
 
 /// The longest life of a join token.
 const TOKEN_SECONDS_LIMIT: u64 = 30 * 24 * 3600;
@@ -38,11 +43,14 @@ impl Admin {
         if !asked.labels.is_empty() {
             self.permit(&actor, Verb::Update, Access::ClusterLabels, &asked.workspace, &asked.name).await?;
         }
+        if self.parts.source == SourceKind::Kubernetes {
+            self.wait_for_cluster(&asked.workspace, &asked.name).await?;
+        }
         let adopt = Adopt {
             workspace: asked.workspace,
             name: asked.name,
             labels: asked.labels,
-            expires: self.parts.clock.now().plus(std::time::Duration::from_secs(seconds)),
+            expires: self.parts.clock.now().plus(Duration::from_secs(seconds)),
             file: crate::source::own_file(&key),
         };
         let Answer::Adopted(adopted) = self.ask(&actor, Ask::Adopt(adopt)).await? else { return Err(internal()) };
@@ -59,12 +67,30 @@ impl Admin {
         }))
     }
 
+    /// Waits until a ManagedCluster that its caller has just written is known here.
+    async fn wait_for_cluster(&self, workspace: &str, name: &str) -> Result<(), Status> {
+        let mut fleet = self.parts.fleet.clone();
+        let known = fleet.wait_for(|fleet| fleet.cluster_named(workspace, name).is_some());
+        match tokio::time::timeout(KNOWN_WITHIN, known).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) => Err(status(ErrorCode::Unavailable, "the hub stops")),
+            Err(_) => {
+                let message = format!("there is no ManagedCluster {name} in namespace {workspace}: create it first");
+                Err(status(ErrorCode::NotFound, message))
+            }
+        }
+    }
+
     pub(super) async fn apply_documents(
         &self,
         request: Request<v1::ApplyRequest>,
     ) -> Result<Response<v1::ApplyResponse>, Status> {
         let actor = caller(&request)?;
         let asked = request.into_inner();
+        if self.parts.source == SourceKind::Kubernetes {
+            let message = "this hub reads Kubernetes: use kubectl apply or starling apply";
+            return Err(status(ErrorCode::InvalidRequest, message));
+        }
         let resources = parse(&asked.documents)?;
         for resource in &resources {
             let (kind, namespace) = (Access::of(resource.key().kind), resource.namespace());
@@ -116,7 +142,11 @@ impl Admin {
         let delete = Delete { key, approved_count: asked.approved_count };
         let Answer::Deletion(deletion) = self.ask(&actor, Ask::Delete(delete)).await? else { return Err(internal()) };
         let Deletion { uid, installs, clusters, unheard, examples, deleted, remove } = deletion;
-        let edit_to_make = self.remove(remove).await?;
+        let edit_to_make = match self.parts.source {
+            SourceKind::Directory => self.remove(remove).await?,
+            // The object goes under its caller's own identity, and the hub lets it.
+            SourceKind::Kubernetes => String::new(),
+        };
         drop(turn);
         Ok(Response::new(v1::DeleteResponse {
             installs,
