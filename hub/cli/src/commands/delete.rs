@@ -26,7 +26,8 @@ struct Doomed {
     resource: ObjectName,
     /// The live object, where the API server has it.
     seen: Option<Box<DynamicObject>>,
-    installs: u64,
+    /// What the hub counted; `None` when it does not know the resource.
+    installs: Option<u64>,
 }
 
 /// Deletes what was named, after the count was approved.
@@ -56,25 +57,37 @@ pub(super) async fn run(
     let mut doomed = Vec::new();
     for resource in resources {
         let seen = look(source, &resource).await?;
-        let answer = ask(hub, &resource, None).await?;
-        note(&preview(&resource, &answer));
-        doomed.push(Doomed { resource, seen, installs: answer.installs });
+        let installs = match ask(hub, &resource, None).await {
+            Ok(answer) => {
+                note(&preview(&resource, &answer));
+                Some(answer.installs)
+            }
+            // An object that it never accepted, or has not read yet; whatever it knows later it judges by its budget.
+            Err(failure) if failure.exit() == Exit::NotFound && seen.is_some() => {
+                note(&format!("{}: the hub knows nothing of it, so nothing goes", resource.text()));
+                None
+            }
+            Err(failure) => return Err(failure),
+        };
+        doomed.push(Doomed { resource, seen, installs });
     }
     if arguments.dry_run {
         return Ok(());
     }
-    approve(doomed.iter().map(|doomed| doomed.installs).sum(), arguments.approve, output)?;
+    approve(doomed.iter().filter_map(|doomed| doomed.installs).sum(), arguments.approve, output)?;
     let single = doomed.len() == 1;
     for Doomed { resource, seen, installs } in doomed {
         let text = resource.text();
-        // What was deleted before can have taken installs of this one along: fewer than shown are approved, more are not.
-        let count = if single { installs } else { ask(hub, &resource, None).await?.installs.min(installs) };
-        let answer = ask(hub, &resource, Some(count)).await.map_err(|failure| failure.about(&text))?;
-        match source {
-            Source::Directory => finish_in_directory(&text, &answer, output)?,
-            Source::Kubernetes(kubernetes) => {
-                finish_in_kubernetes(kubernetes, &resource, seen.as_deref(), output).await?;
+        if let Some(installs) = installs {
+            // What was deleted before can have taken installs of this one along: fewer than shown are approved, more are not.
+            let count = if single { installs } else { ask(hub, &resource, None).await?.installs.min(installs) };
+            let answer = ask(hub, &resource, Some(count)).await.map_err(|failure| failure.about(&text))?;
+            if matches!(source, Source::Directory) {
+                finish_in_directory(&text, &answer, output)?;
             }
+        }
+        if let Source::Kubernetes(kubernetes) = source {
+            finish_in_kubernetes(kubernetes, &resource, seen.as_deref(), output).await?;
         }
         output.flush()?;
     }

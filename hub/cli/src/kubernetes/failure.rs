@@ -14,6 +14,9 @@ use crate::failure::{Exit, Failure, one_line};
 /// The cause of a field that another manager owns.
 const FIELD_CONFLICT: &str = "FieldManagerConflict";
 
+/// What stands before an admission policy's own words.
+const POLICY: &str = "denied request: ";
+
 /// Waits for an answer, for no longer than the deadline.
 pub(super) async fn within<T>(
     deadline: Duration,
@@ -75,8 +78,9 @@ fn of_status(status: &Status) -> Failure {
             .next("log in again; `kubectl auth whoami` uses the same credentials"),
         (403, _) => match Denial::parse(&status.message) {
             Some(denial) => Failure::new(Exit::Failed, denial.what()).next(denial.next()),
-            None => Failure::new(Exit::Failed, message),
+            None => Failure::new(Exit::Failed, policy_words(&message)),
         },
+        (422, _) if message.contains(POLICY) => Failure::new(Exit::Failed, policy_words(&message)),
         (404, _) if message.contains("could not find the requested resource") => {
             Failure::new(Exit::NotFound, "the API server does not know Starling's resources")
                 .next("the hub's chart installs them: `kubectl api-resources --categories starling`")
@@ -94,6 +98,11 @@ fn of_status(status: &Status) -> Failure {
         }
         _ => Failure::new(Exit::Failed, message),
     }
+}
+
+/// Returns an admission policy's own words where there are any; its name helps nobody.
+fn policy_words(message: &str) -> &str {
+    message.split_once(POLICY).map_or(message, |(_, words)| words)
 }
 
 /// Returns the fields that others manage, each with its manager.
@@ -124,6 +133,16 @@ mod tests {
             "details": {"causes": causes}}));
         assert_eq!(conflict.exit(), Exit::Failed);
         assert_eq!(conflict.to_string(), "others manage what this would change: .spec.version (by kubectl)");
+    }
+
+    #[test]
+    fn a_policy_speaks_for_itself() {
+        let message = "managedclusters.starling.dev \"edge-1\" is forbidden: ValidatingAdmissionPolicy 'starling-labels' with \
+                       binding 'starling-labels' denied request: jane may not change labels";
+        for code in [403, 422] {
+            let denied = failure(json!({"code": code, "reason": "Invalid", "message": message}));
+            assert_eq!((denied.exit(), denied.to_string().as_str()), (Exit::Failed, "jane may not change labels"));
+        }
     }
 
     #[test]

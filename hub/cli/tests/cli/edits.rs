@@ -124,6 +124,18 @@ fn what_may_not_be_deleted_is_known_before_the_hub_is_told() {
 }
 
 #[test]
+fn what_the_hub_never_accepted_is_deleted_all_the_same() {
+    let hub = Hub::start_on_kubernetes();
+    let object = path("p", "addons", "wrong");
+    hub.api.put(&object, json!({"metadata": {"name": "wrong", "namespace": "p"}, "spec": {}}));
+    let ran = hub.run("delete addon p/wrong");
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, "addon p/wrong deleted\n"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("the hub knows nothing of it"), "{}", ran.stderr);
+    assert_eq!(hub.api.object(&object), None);
+    hub.run("delete addon p/absent").fails(4, "there is no Addon absent");
+}
+
+#[test]
 fn what_flux_applies_is_changed_where_flux_reads_it() {
     let hub = Hub::start_on_kubernetes();
     with_flux(&hub);
