@@ -87,6 +87,10 @@ pub(crate) fn spawn_agent(
         identity: IdentityPlace::Secret(identity.to_owned()),
         version: "test".to_owned(),
     };
+    launch(runtime, cluster, config, ports)
+}
+
+fn launch(runtime: &Runtime, cluster: &Arc<SimulatedCluster>, config: AgentConfig, ports: Ports) -> Agent {
     let cluster = Arc::new(SimulatedApi(Arc::clone(cluster)));
     let stop = CancellationToken::new();
     let agent = starling_agent::run(config, cluster, ports, stop.clone());
@@ -128,6 +132,27 @@ impl Bed {
     ) -> Agent {
         let place = (self.hub.options().fleet.as_str(), "identity");
         spawn_agent(&self.runtime, cluster, adoption, place, address, ports)
+    }
+
+    /// Starts an agent that names its cluster, which only a workspace's token reads.
+    pub(crate) fn run_agent_with(
+        &self,
+        cluster: &Arc<SimulatedCluster>,
+        token: &str,
+        trust_pem: &str,
+        name: &str,
+        identity: &str,
+    ) -> Agent {
+        let config = AgentConfig {
+            hub: self.hub.address(),
+            fleet: self.hub.options().fleet.clone(),
+            trust_pem: trust_pem.as_bytes().to_vec(),
+            token: TokenSource::Text(token.to_owned()),
+            cluster_name: name.to_owned(),
+            identity: IdentityPlace::Secret(identity.to_owned()),
+            version: "test".to_owned(),
+        };
+        launch(&self.runtime, cluster, config, Ports::system())
     }
 
     /// Returns a cluster as the command line shows it.

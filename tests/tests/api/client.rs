@@ -104,9 +104,21 @@ pub(crate) async fn join(
     token: &str,
     key: &KeyPair,
 ) -> Result<Result<JoinResponse, tonic::Status>> {
+    join_as(address, trust_pem, token, key, ("a-fingerprint", "")).await
+}
+
+/// Joins with a token and a key, as the agent of the cluster with that fingerprint which wants that name does.
+pub(crate) async fn join_as(
+    address: &str,
+    trust_pem: &str,
+    token: &str,
+    key: &KeyPair,
+    (fingerprint, cluster_name): (&str, &str),
+) -> Result<Result<JoinResponse, tonic::Status>> {
     let csr_der = CertificateParams::default().serialize_request(key)?.der().to_vec();
     let channel = channel(address, tls(trust_pem, None)?).await?;
-    let request = JoinRequest { token: token.to_owned(), csr_der, fingerprint: "a-fingerprint".to_owned(), ..JoinRequest::default() };
+    let (fingerprint, cluster_name) = (fingerprint.to_owned(), cluster_name.to_owned());
+    let request = JoinRequest { token: token.to_owned(), csr_der, fingerprint, cluster_name };
     let answer = EnrolmentServiceClient::new(channel).join(request).await;
     Ok(answer.map(tonic::Response::into_inner))
 }

@@ -18,5 +18,7 @@ mod networks;
 mod port;
 mod process;
 mod recovery;
+mod removal;
 mod sessions;
+mod tokens;
 mod watching;
