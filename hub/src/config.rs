@@ -56,6 +56,10 @@ pub struct Config {
     #[arg(long, env = "STARLING_HUB_ADVERTISE", value_name = "HOST:PORT", value_parser = host_and_port)]
     advertise: Option<String>,
 
+    /// A further name or address under which the hub is dialled, for its certificate; may be given again
+    #[arg(long = "server-name", env = "STARLING_HUB_SERVER_NAMES", value_name = "HOST", value_delimiter = ',', value_parser = host)]
+    server_names: Vec<String>,
+
     /// The address for /metrics, /healthz and /readyz (plain HTTP)
     #[arg(long, env = "STARLING_HUB_HTTP", value_name = "ADDR", default_value = "127.0.0.1:8080")]
     pub http: SocketAddr,
@@ -121,7 +125,14 @@ impl Config {
     pub fn server_names(&self, bound: SocketAddr) -> ServerNames {
         let advertised = self.advertise(bound);
         let host = advertised.rsplit_once(':').map_or(advertised.as_str(), |(host, _)| host);
-        ServerNames::new(host, bound)
+        let mut names = ServerNames::new(host, bound);
+        for name in &self.server_names {
+            match name.trim_matches(['[', ']']).parse() {
+                Ok(address) => names.ips.insert(address),
+                Err(_) => names.dns.insert(name.clone()),
+            };
+        }
+        names
     }
 
     /// Returns how long a cluster's certificate lasts.
@@ -169,11 +180,19 @@ fn host_and_port(text: &str) -> Result<String, String> {
     let wrong = || format!("{text:?} is not of the form host:port");
     let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
     let port: u16 = port.parse().map_err(|_| wrong())?;
-    let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
-    if host.is_empty() || port == 0 || !host.bytes().all(is_host) {
+    if port == 0 || !is_host(host) {
         return Err(wrong());
     }
     Ok(text.to_owned())
+}
+
+fn host(text: &str) -> Result<String, String> {
+    if is_host(text) { Ok(text.to_owned()) } else { Err(format!("{text:?} is neither a name nor an address")) }
+}
+
+fn is_host(text: &str) -> bool {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
+    !text.is_empty() && text.bytes().all(is_allowed)
 }
 
 #[cfg(test)]
@@ -203,6 +222,10 @@ mod tests {
         assert_eq!(config.advertise("0.0.0.0:5000".parse().unwrap()), "hub.example.org:443");
         let names = config.server_names("0.0.0.0:5000".parse().unwrap());
         assert!(names.dns.contains("hub.example.org") && names.dns.contains("localhost"));
+        let config = parse(&["--server-name", "hub.svc", "--server-name", "fd00::1,10.0.0.7"]).unwrap();
+        let names = config.server_names("0.0.0.0:5000".parse().unwrap());
+        assert!(names.dns.contains("hub.svc") && names.ips.contains(&"fd00::1".parse().unwrap()));
+        assert!(names.ips.contains(&"10.0.0.7".parse().unwrap()));
     }
 
     #[test]
@@ -213,6 +236,7 @@ mod tests {
             ["--advertise", "hub:0"],
             ["--advertise", "https://hub:1"],
             ["--listen", "nowhere"],
+            ["--server-name", "https://hub"],
             ["--certificate-hours", "0"],
             ["--source", "git"],
             ["--namespace", "Not A Label"],

@@ -11,7 +11,7 @@ const HUB: &str = "
 yes list workspaces.starling.dev *
 yes watch managedclusters.starling.dev *
 yes patch addonassignments.starling.dev retail/podinfo
-yes update tombstones.starling.dev retail/x
+yes patch tombstones.starling.dev retail/x
 yes patch addons.starling.dev/status retail/x
 yes create managedclusters.starling.dev retail
 yes delete managedclusters.starling.dev retail/edge-1
@@ -21,9 +21,11 @@ yes get customresourcedefinitions.apiextensions.k8s.io /workspaces.starling.dev
 yes create tokenreviews.authentication.k8s.io *
 yes create subjectaccessreviews.authorization.k8s.io *
 yes get secrets starling-system/starling-hub-keys
-yes patch secrets starling-system/starling-hub-keys
+yes update secrets starling-system/starling-hub-keys
 yes create secrets starling-system
 yes patch configmaps starling-system/starling-hub
+yes watch configmaps starling-system/starling-hub
+yes create configmaps starling-system/starling-hub
 
 no get secrets starling-system/other
 no list secrets starling-system
@@ -31,6 +33,10 @@ no delete secrets starling-system/starling-hub-keys
 no get secrets kube-system/other
 no create secrets kube-system
 no list configmaps starling-system
+no create configmaps starling-system
+no create configmaps starling-system/other
+no get configmaps starling-system/starling-agent-inventory
+no list namespaces *
 no delete namespaces retail
 no patch namespaces retail
 no delete workspaces.starling.dev *
@@ -106,6 +112,7 @@ fn service_accounts_may_do_what_they_need_and_nothing_else() -> Result<()> {
     let turn = Turn::take()?;
     turn.bed.release("install", CASES[0], &[])?;
     turn.bed.release("install", CASES[3], &[])?;
+    publishes(&turn)?;
     answers(&turn, "system:serviceaccount:starling-system:starling-hub", HUB)?;
     answers(&turn, "system:serviceaccount:starling-system:starling-agent", AGENT)?;
     answers(&turn, "somebody", ANYBODY)?;
@@ -123,6 +130,21 @@ fn the_hub_is_found_by_nobody_where_that_was_asked_for() -> Result<()> {
     let turn = Turn::take()?;
     turn.bed.release("install", CASES[0], &["--set", "discovery.authenticated=false"])?;
     answers(&turn, "somebody", "no get configmaps starling-system/starling-hub")
+}
+
+/// The hub's ConfigMap is created and watched by the hub's account, bound to its name.
+fn publishes(turn: &Turn) -> Result<()> {
+    let user = "--as=system:serviceaccount:starling-system:starling-hub";
+    let config_map =
+        |name: &str| format!("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {name}\n  namespace: {NAMESPACE}\n");
+    let apply = ["apply", "--server-side", "-f", "-", user];
+    turn.bed.kubectl().run_with_input(&apply, &config_map("starling-hub")).context("publish the hub's address")?;
+    let by_name =
+        ["get", "configmap", "-n", NAMESPACE, "--field-selector=metadata.name=starling-hub", "-o", "name", user];
+    ensure!(turn.bed.kubectl().run(&by_name)?.trim() == "configmap/starling-hub");
+    let refusal = turn.bed.kubectl().run_with_input(&apply, &config_map("other"));
+    ensure!(refusal.is_err_and(|error| error.to_string().contains("forbidden")), "another ConfigMap");
+    Ok(())
 }
 
 /// Asks every line of a table, in one command.
