@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use starling_hub_core::fleet::Fleet;
 use starling_hub_core::index::Visible;
-use starling_hub_core::resources::{InputKey, Kind};
+use starling_hub_core::resources::{InputKey, Kind, PLATFORM_NAMESPACE};
 use starling_model::{ErrorCode, NameError, ResourceName, Uid};
 use starling_proto::v1;
 use tonic::Status;
@@ -145,7 +145,11 @@ impl Admin {
         let is_all = clusters.is_everywhere() || clusters.covers_namespace(wanted.namespace);
         let assignments = match assignment {
             _ if is_all => Reach::default(),
-            None => self.assignment_objects_in_sight(caller, fleet, "").await?,
+            None => {
+                let there = || assignments_there(fleet, wanted.namespace);
+                let wanted = Wanted { namespace: "", names: &[], there: &there };
+                self.reach(caller, Verb::Get, Resource::AssignmentObjects, wanted).await?
+            }
             Some(ResourceName { namespace, name }) => {
                 let nothing = There::default;
                 let names = [name.clone()];
@@ -185,6 +189,15 @@ fn clusters_there(fleet: &Fleet, selector: Option<&v1::ClusterSelector>) -> Ther
     };
     let objects = named.filter(is_there).map(|(namespace, name)| ResourceName::new(namespace.as_str(), name.as_str()));
     There { objects: objects.collect(), namespaces }
+}
+
+/// Returns the namespaces whose assignments may reach the clusters of a workspace; of an empty one, any.
+fn assignments_there(fleet: &Fleet, workspace: &str) -> There {
+    let mut namespaces = namespaces(fleet, Kind::AddonAssignment);
+    if !workspace.is_empty() {
+        namespaces.retain(|namespace| namespace == workspace || namespace == PLATFORM_NAMESPACE);
+    }
+    There { namespaces, objects: Vec::new() }
 }
 
 /// Returns the namespaces that hold resources of a kind.
