@@ -25,6 +25,9 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(4);
 /// How long an agent whose term ended may take to finish what it has begun: less than others wait for its Lease to end.
 const STOP_GRACE: Duration = Duration::from_secs(3);
 
+/// After how many failures in a row it is said again: about once a minute.
+const FAILURES_A_LINE: u32 = 30;
+
 /// How long releasing the Lease may take; without it the standby takes over a little later.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -45,8 +48,9 @@ struct Elector {
     election: Election,
     leadership: Leadership,
     ports: Ports,
-    /// The last request failed: the next failure is no news.
-    is_failing: bool,
+    metrics: Metrics,
+    /// Requests that failed in a row.
+    failures: u32,
 }
 
 impl Leadership {
@@ -81,9 +85,8 @@ pub async fn run_elected(
     shutdown: CancellationToken,
     metrics: Metrics,
 ) -> anyhow::Result<()> {
-    let mut elector = Elector::new(candidate, ports.clone());
+    let mut elector = Elector::new(candidate, ports.clone(), metrics.clone());
     let outcome = loop {
-        metrics.set_standby(true);
         if shutdown.run_until_cancelled(elector.until_active()).await.is_none() {
             break Ok(());
         }
@@ -108,6 +111,7 @@ pub async fn run_elected(
             ended = &mut term => break ended,
         };
         stop.cancel();
+        metrics.set_standby(true);
         match timeout(STOP_GRACE, &mut term).await {
             Ok(Err(error)) => break Err(error),
             Ok(Ok(())) => {}
@@ -120,9 +124,9 @@ pub async fn run_elected(
 }
 
 impl Elector {
-    fn new(candidate: Candidate, ports: Ports) -> Self {
+    fn new(candidate: Candidate, ports: Ports, metrics: Metrics) -> Self {
         let election = Election::new(candidate.name.clone(), ports.clock.uptime());
-        Self { candidate, election, leadership: Leadership::none(), ports, is_failing: false }
+        Self { candidate, election, leadership: Leadership::none(), ports, metrics, failures: 0 }
     }
 
     /// Waits until the Lease is this process's.
@@ -134,10 +138,14 @@ impl Elector {
                 tracing::info!(name = %self.candidate.name, "active: this agent holds the lease");
                 return;
             }
-            let holder = self.election.holder().unwrap_or("nobody");
-            if shown.as_deref() != Some(holder) && !self.is_failing {
-                tracing::info!(name = %self.candidate.name, %holder, "standby: another agent holds the lease");
-                shown = Some(holder.to_owned());
+            if self.failures == 0 {
+                // Not before: whoever may not read the Lease would never take over.
+                self.metrics.set_standby(true);
+                let holder = self.election.holder().unwrap_or("nobody");
+                if shown.as_deref() != Some(holder) {
+                    tracing::info!(name = %self.candidate.name, %holder, "standby: another agent holds the lease");
+                    shown = Some(holder.to_owned());
+                }
             }
             sleep(self.election.due().since(self.uptime())).await;
         }
@@ -178,13 +186,13 @@ impl Elector {
         };
         self.leadership.set(self.election.active_until());
         let Some(write) = write else {
-            self.is_failing = false;
+            self.failures = 0;
             return;
         };
         let asked = self.uptime();
         match answered(self.candidate.lease.write(&write)).await {
             Ok(lease) => {
-                self.is_failing = false;
+                self.failures = 0;
                 self.election.wrote(lease, asked, self.uptime());
             }
             Err(error) => self.failed(&error),
@@ -201,12 +209,12 @@ impl Elector {
         self.election.failed(failure, self.uptime(), &mut || ports.draw());
         if failure == Failure::Conflict {
             tracing::debug!(%error, "somebody else wrote the lease");
-        } else if self.is_failing {
-            tracing::debug!(%error, "cannot read or write the lease");
-        } else {
-            self.is_failing = true;
+            return;
+        }
+        if self.failures.is_multiple_of(FAILURES_A_LINE) {
             tracing::warn!(%error, "cannot read or write the lease, trying again");
         }
+        self.failures = self.failures.saturating_add(1);
     }
 
     /// Lets a standby take over at once.

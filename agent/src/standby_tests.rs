@@ -177,6 +177,16 @@ async fn a_standby_takes_over_at_once_from_one_that_stops() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn whoever_cannot_read_the_lease_is_not_ready() {
+    let rig = Rig::new();
+    *rig.lease.is_away.lock().unwrap() = true;
+    let process = rig.start("one");
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(process.metrics.standing(), "starting");
+    process.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_holder_whose_time_is_over_begins_nothing() {
     let mut rig = Rig::new();
     let ports = ports(PipeDialer(rig.dialer.0.clone()));
