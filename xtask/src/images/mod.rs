@@ -146,7 +146,8 @@ fn build_programs(images: &[Image], triple: &str) -> Result<PathBuf> {
         let package = image.name();
         command.args(["--package", package, "--bin", image.program()]);
     }
-    build::run("build the static programs", &mut command)?;
+    let needs = "if the linker lacks -lc: Debian has a static glibc in libc6-dev, Fedora in glibc-static";
+    build::run("build the static programs", &mut command).context(needs)?;
     Ok(target_folder().join(triple).join(PROFILE))
 }
 
