@@ -67,7 +67,7 @@ pub(crate) async fn start(inputs: Inputs, parts: &InputParts<'_>) -> Source {
     let problems = Problems::default();
     let sync = |directory: Option<Directory>| {
         let (steward, problems, hold) = (parts.steward.clone(), problems.clone(), parts.hold.clone());
-        Sync::new(SyncParts { steward, problems, hold, directory })
+        Sync::new(SyncParts { steward, problems, hold, directory, metrics: parts.metrics.clone() })
     };
     let working = parts.tasks.stopping();
     let source = |kind, sync, documents| Source { kind, sync, documents, problems: problems.clone() };

@@ -9,6 +9,7 @@ use tokio::sync::{Mutex, MutexGuard, mpsc, watch};
 use tokio::time::Instant;
 
 use crate::api::Problems;
+use crate::metrics::SourceMetrics;
 use crate::source::{Directory, Scan};
 use crate::steward::{Hold, StewardHandle};
 
@@ -32,6 +33,8 @@ pub struct SyncParts {
     pub hold: Hold,
     /// The directory, for reading it at once; `None` where scans come from somewhere else.
     pub directory: Option<Directory>,
+    /// Where readings are counted.
+    pub metrics: SourceMetrics,
 }
 
 /// What a reading of the directory found.
@@ -134,6 +137,7 @@ impl Sync {
 
     /// Does it, for whoever has the turn.
     async fn read(&self, actor: &str, given: Option<Scan>) -> Result<Reading, Refusal> {
+        let noticed = Instant::now();
         // Read anew where it can be: what was given may be older than what has been handed over meanwhile.
         let scan = match self.parts.directory.clone() {
             Some(directory) => match tokio::task::spawn_blocking(move || directory.scan()).await {
@@ -150,6 +154,8 @@ impl Sync {
         if let Answer::Synced(synced) = self.parts.steward.submit(actor, Request::SyncInputs(scan.inputs)).await? {
             self.parts.problems.replace_untaken(synced.problems);
         }
+        self.parts.metrics.set_available(true);
+        self.parts.metrics.handed_over(noticed.elapsed());
         if unsettled {
             return Ok(Reading::Unsettled);
         }

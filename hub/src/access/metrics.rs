@@ -32,6 +32,11 @@ impl AccessMetrics {
         let access = Self::default();
         metrics.register(|registry| {
             let Self { denied, refused, failed_reviews } = &access;
+            // Shown from the start, as every reason is: a rate of what appears with its first event misses that event.
+            for reason in ["no-token", "unknown-token", "malformed-token", "too-many-failures", "unavailable"] {
+                refused.get_or_create_owned(&Reason { reason });
+            }
+            denied.get_or_create_owned(&Permission { resource: "managedclusters", verb: "list" });
             registry.register("access_denied", "Calls that their callers may not make", denied.clone());
             registry.register("access_unauthenticated", "Admin calls without a good token", refused.clone());
             registry.register(

@@ -28,6 +28,9 @@ const CONNECTIONS: [&str; 10] = [
     "unassigned",
 ];
 
+/// Every word for how far an install came.
+const STANDINGS: [&str; 8] = ["blocked", "rejected", "failing", "waiting", "applying", "applied", "kept", "ready"];
+
 /// The fleet in numbers.
 #[derive(Debug, Default)]
 pub(super) struct FleetFigures {
@@ -56,6 +59,7 @@ impl Shard {
         let views: BTreeMap<ClusterId, ClusterView> = self.views().into_iter().map(|view| (view.id, view)).collect();
         let mut figures = FleetFigures {
             connections: CONNECTIONS.map(|word| (word, 0)).into(),
+            installs: STANDINGS.map(|word| (word, 0)).into(),
             ..FleetFigures::of_documents(&fleet, now)
         };
         let mut workspaces: BTreeMap<String, u64> = BTreeMap::new();

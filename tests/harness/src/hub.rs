@@ -31,6 +31,8 @@ pub struct HubOptions {
     pub logs: PathBuf,
     /// The management cluster that takes the directory's place; `None` where the directory is the source.
     pub kubernetes: Option<KubernetesSource>,
+    /// Further arguments.
+    pub arguments: Vec<String>,
 }
 
 /// A hub's process.
@@ -78,6 +80,7 @@ impl HubOptions {
             directory: folder.join("fleet"),
             logs: folder.join("logs"),
             kubernetes: None,
+            arguments: Vec::new(),
         }
     }
 }
@@ -113,7 +116,7 @@ impl Hub {
                 .args(["--source", "kubernetes", "--namespace", SYSTEM_NAMESPACE, "--kubeconfig"])
                 .arg(&source.hub),
         };
-        let process = Process::start(launch).context("start the hub")?;
+        let process = Process::start(launch.args(&options.arguments)).context("start the hub")?;
         let hub = Self { process, programs: programs.clone(), options: options.clone(), agents, http };
         hub.wait_until_it_answers()?;
         Ok(hub)
