@@ -33,10 +33,10 @@ pub async fn main() -> anyhow::Result<()> {
     let export = start_export(&flags, &metrics)?;
     logs::start(flags.log_format, export.as_ref());
     let config = flags.config().context("read configuration")?;
+    let ports = Ports::behind(proxies_to(&config.hub)?);
     let cluster = KubeCluster::connect(flags.kubeconfig.as_deref(), &flags.namespace)
         .await
         .context("configure access to the cluster")?;
-    let ports = Ports::behind(proxies_to(&config.hub)?);
     let shutdown = CancellationToken::new();
     tokio::spawn(wait_for_signal(shutdown.clone()));
     if let Some(address) = flags.http {

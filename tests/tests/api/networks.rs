@@ -100,6 +100,39 @@ fn what_no_proxy_names_is_dialled_directly() -> Result<()> {
     })
 }
 
+#[test]
+fn the_agents_program_heeds_the_variables() -> Result<()> {
+    let folder = crate::bed::scratch()?.folder("networks-program")?;
+    let programs = StarlingPrograms::of_this_build()?;
+    let kubeconfig = folder.join("kubeconfig");
+    let text = "apiVersion: v1\nkind: Config\ncurrent-context: c\n\
+        contexts: [{name: c, context: {cluster: c, user: u}}]\n\
+        clusters: [{name: c, cluster: {server: 'http://127.0.0.1:9'}}]\nusers: [{name: u, user: {token: t}}]\n";
+    std::fs::write(&kubeconfig, text).context("write a kubeconfig")?;
+    let start = |name: &str, proxy: &str| {
+        let launch = Launch::new(name, &programs.path("starling-agent"), &folder)
+            .args(["--hub", "hub.starling.test:8443", "--fleet", "demo", "--trust-pem", "none", "--kubeconfig"])
+            .arg(&kubeconfig)
+            .env("https_proxy", proxy);
+        Process::start(launch)
+    };
+    // One that cannot be used is not passed by.
+    let refused = start("refused", "socks5://me:secret@127.0.0.1:1080")?;
+    let status = refused.wait(Duration::from_secs(30))?;
+    let said = refused.log_tail();
+    ensure!(!status.success() && said.contains("HTTPS_PROXY names a proxy of scheme"), "{status}: {said}");
+    ensure!(!said.contains("secret"), "{said}");
+    // The proxy leads to the hub, not to the cluster's own API server.
+    let heeded = start("heeded", "http://me:secret@127.0.0.1:3128")?;
+    wait("the agent to look for its API server", || {
+        heeded.check_running()?;
+        let said = std::fs::read_to_string(heeded.log_path())?;
+        ensure!(said.contains("dialled through a proxy") && said.contains("cannot reach the cluster"), "{said}");
+        ensure!(said.contains("http://127.0.0.1:3128") && !said.contains("secret"), "{said}");
+        Ok(())
+    })
+}
+
 /// Joins through a balancer that cuts connections after a while without a byte.
 fn behind_a_balancer(bed: &Bed, idle: Duration, story: impl FnOnce(&Balancer) -> Result<()>) -> Result<()> {
     let hub: SocketAddr = bed.hub.address().parse()?;
