@@ -7,6 +7,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use starling_harness::Hub;
 
+pub use starling_harness::Adoption;
+
 /// An item of a list.
 pub trait Item: DeserializeOwned + Debug {
     /// The word after `get`.
@@ -162,22 +164,6 @@ impl Item for Problem {
 
 impl Item for Proposal {
     const LISTED: &'static str = "proposals";
-}
-
-/// What `starling adopt -o json` prints.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Adoption {
-    /// The cluster's identity.
-    pub cluster_id: String,
-    /// False when the cluster was there already.
-    pub created: bool,
-    /// The one-time token.
-    pub token: String,
-    /// The authorities that the agent pins.
-    pub trust_pem: String,
-    /// The manifest to apply in the cluster.
-    pub manifest: String,
 }
 
 /// Lists items, with further arguments that select some of them.

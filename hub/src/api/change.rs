@@ -43,7 +43,8 @@ impl Admin {
         if !asked.labels.is_empty() {
             self.permit(&actor, Verb::Update, Access::ClusterLabels, &asked.workspace, &asked.name).await?;
         }
-        if self.parts.source == SourceKind::Kubernetes {
+        // While the fleet holds no object is taken: the steward says so at once.
+        if self.parts.source == SourceKind::Kubernetes && self.parts.hold.reason().is_none() {
             self.wait_for_cluster(&asked.workspace, &asked.name).await?;
         }
         let adopt = Adopt {

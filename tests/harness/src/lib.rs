@@ -8,7 +8,7 @@ mod hub;
 mod management;
 mod programs;
 
-pub use agent::Agent;
+pub use agent::{Adoption, Agent, InstalledBy};
 pub use hub::{FLEET_HOLDS, Hub, HubOptions, Printed, Status};
 pub use management::{KubernetesSource, ManagementCluster, SYSTEM_NAMESPACE, chart};
 pub use programs::StarlingPrograms;

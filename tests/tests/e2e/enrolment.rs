@@ -109,9 +109,6 @@ fn adopt(bed: &Bed) -> Result<Adoption> {
 fn come_again(bed: &Bed) -> Result<()> {
     let adoption = adopt(bed)?;
     ensure!(adoption.created, "it had left the fleet");
-    bed.cluster.apply_yaml(&adoption.manifest)?;
-    fs::write(bed.cluster.folder().join("agent/token"), &adoption.token).context("replace the token")?;
-    // A pod would be replaced, because the manifest changed its Secret and a person follows the printed words.
-    bed.agent.process().restart()?;
+    bed.agent.join_again(&bed.hub, &bed.cluster, &bed.installed_by, &adoption)?;
     bed.wait_live()
 }

@@ -1,7 +1,7 @@
 //! The hub's own cluster is one of the fleet: it is adopted, gets addons, and leaves with everything; the hub stays what it is.
 
 use anyhow::{Context, Result, ensure};
-use starling_harness::{Agent, Hub, ManagementCluster, SYSTEM_NAMESPACE};
+use starling_harness::{Agent, Hub, InstalledBy, ManagementCluster, SYSTEM_NAMESPACE};
 use starling_realparts::{FluxParts, Helm};
 use starling_tests::steps::{expect, wait};
 use starling_tests::views::{self, Cluster, Install};
@@ -21,8 +21,8 @@ fn the_hubs_own_cluster_is_adopted_and_leaves_without_taking_the_hub_along() -> 
     let management = ManagementCluster::start(&parts.real, &parts.etcd, &folder, "own", FluxParts::Controllers)?;
     let hub = Hub::start(&parts.starling, &management.hub_options(&folder, "e2e")?)?;
     wait("the catalogue to be taken", || Ok(management.admin().apply(&catalogue(parts))?))?;
-    let helm = Helm::new(&parts.real, &folder.join("helm"))?;
-    let _agent = Agent::join_by_chart(&hub, management.cluster(), &helm, WORKSPACE, &[])?;
+    let chart = InstalledBy::Chart(Helm::new(&parts.real, &folder.join("helm"))?);
+    let _agent = Agent::join(&hub, management.cluster(), &chart, WORKSPACE, &[])?;
     management.admin().apply(&assignment(ADDON, ADDON.first()))?;
     installed(&hub, true)?;
     let before = parts_of_the_hub(&management)?;

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
-use starling_harness::{Agent, Hub, StarlingPrograms};
+use starling_harness::{Agent, Hub, InstalledBy, StarlingPrograms};
 use starling_realparts::{ClusterOptions, Etcd, GitServer, ManagedCluster, Program, Programs, wait_for};
 
 use super::watcher::Watcher;
@@ -96,7 +96,7 @@ impl Real {
                 _ => Err(printed.stderr),
             })
         })?;
-        let agent = Agent::join(&hub, &cluster, "retail", &[])?;
+        let agent = Agent::join(&hub, &cluster, &InstalledBy::Manifest, "retail", &[])?;
         let real = Self { agent, hub, cluster, git, parts, _etcd: etcd };
         real.make_kustomization()?;
         wait_for("the cluster to be live", LONG_ENOUGH, || {

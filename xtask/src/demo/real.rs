@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
-use starling_harness::{Agent, Hub};
+use starling_harness::{Agent, Hub, InstalledBy};
 use starling_realparts::{ClusterOptions, Etcd, ManagedCluster, Program, Programs};
 
 /// Running clusters with their agents.
@@ -29,7 +29,7 @@ impl RealClusters {
             let name = format!("real-{number}");
             eprintln!("starting {name}: API server, controller manager and Flux");
             let cluster = ManagedCluster::start(&parts, &etcd, folder, &name, &ClusterOptions::default())?;
-            real.agents.push(Agent::join(hub, &cluster, "retail", &["env=prod", "tier=edge"])?);
+            real.agents.push(Agent::join(hub, &cluster, &InstalledBy::Manifest, "retail", &["env=prod", "tier=edge"])?);
             real.clusters.push(cluster);
         }
         real.etcd = Some(etcd);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use starling_harness::{Agent, Hub, HubOptions, ManagementCluster, Printed};
+use starling_harness::{Agent, Hub, HubOptions, InstalledBy, ManagementCluster, Printed};
 use starling_realparts::{ClusterOptions, Flux, FluxParts, Helm, ManagedCluster};
 use starling_tests::logs::unexpected_errors;
 use starling_tests::steps;
@@ -25,6 +25,7 @@ pub(crate) struct Bed {
     pub(crate) hub: Hub,
     pub(crate) documents: Documents,
     pub(crate) cluster: ManagedCluster,
+    pub(crate) installed_by: InstalledBy,
     parts: &'static Parts,
     folder: PathBuf,
     _permit: Permit,
@@ -67,14 +68,12 @@ impl Bed {
         let options = ClusterOptions { flux, ..ClusterOptions::default() };
         let name = format!("{test}-{source}");
         let cluster = ManagedCluster::start(&parts.real, &parts.etcd, &folder, &name, &options)?;
-        let agent = match source {
-            Source::Directory => Agent::join(&hub, &cluster, WORKSPACE, &["env=test"])?,
-            Source::Kubernetes => {
-                let helm = Helm::new(&parts.real, &folder.join("helm"))?;
-                Agent::join_by_chart(&hub, &cluster, &helm, WORKSPACE, &["env=test"])?
-            }
+        let installed_by = match source {
+            Source::Directory => InstalledBy::Manifest,
+            Source::Kubernetes => InstalledBy::Chart(Helm::new(&parts.real, &folder.join("helm"))?),
         };
-        let bed = Self { agent, hub, documents, cluster, parts, folder, _permit: permit };
+        let agent = Agent::join(&hub, &cluster, &installed_by, WORKSPACE, &["env=test"])?;
+        let bed = Self { agent, hub, documents, cluster, installed_by, parts, folder, _permit: permit };
         bed.wait_live()?;
         Ok(bed)
     }

@@ -9,7 +9,7 @@ use starling_realparts::{Etcd, ExampleChart, GitServer, HelmRepository, OciRegis
 use starling_tests::scratch::Scratch;
 
 /// Clusters that run at the same time: each has about 700 MB, and more would only wait for the processors.
-const CLUSTERS_AT_ONCE: usize = 2;
+const CLUSTERS_AT_ONCE: usize = 4;
 
 /// The versions of the chart that work.
 const GOOD_VERSIONS: [&str; 3] = ["1.0.0", "1.1.0", "1.3.0"];

@@ -117,8 +117,9 @@ impl Documents {
         match self {
             Self::Directory(_) => fs::remove_file(state.join("keys/mark.json")).context("remove the mark"),
             Self::Kubernetes(resources) => {
-                let secret = ["delete", "secret", "starling-hub-mark", "-n", SYSTEM_NAMESPACE];
-                Ok(resources.admin().run(&secret).map(drop)?)
+                let patch = r#"{"data":{"mark.json":null}}"#;
+                let secret = ["secret", "starling-hub-keys", "-n", SYSTEM_NAMESPACE, "--type=merge"];
+                Ok(resources.admin().run(&[&["patch"], &secret[..], &["-p", patch]].concat()).map(drop)?)
             }
         }
     }
