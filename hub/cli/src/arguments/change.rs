@@ -197,7 +197,7 @@ pub(crate) enum StoreCommand {
     /// End the hold after a loss of the store, by beginning a new era
     #[command(after_help = "\
 The fleet holds when the hub's store is empty or older than what its clusters have seen: nothing is changed anywhere until
-somebody says so. Recovering takes what the hub's directory says now as the truth and begins a new era. Clusters keep
+somebody says so. Recovering takes what the hub's resources say now as the truth and begins a new era. Clusters keep
 what they have; removals and approvals of the old era wait for approval again, and open join tokens are void.")]
     Recover {
         /// The fleet's name, as a confirmation

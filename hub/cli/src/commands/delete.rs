@@ -110,11 +110,7 @@ async fn look(source: &Source, resource: &ObjectName) -> Result<Option<Box<Dynam
     let Source::Kubernetes(kubernetes) = source else {
         return Ok(None);
     };
-    let seen = kubernetes.get_to_edit(resource).await?;
-    if seen.is_some() {
-        kubernetes.rehearse_delete(resource).await.map_err(|failure| failure.about(&resource.text()))?;
-    }
-    Ok(seen.map(Box::new))
+    Ok(kubernetes.get_to_delete(resource).await?.map(Box::new))
 }
 
 fn finish_in_directory(text: &str, answer: &v1::DeleteResponse, output: &mut Output) -> Result<(), Failure> {

@@ -189,7 +189,8 @@ fn problem(output: &mut Output, problem: &str, source_missing: bool) -> Result<(
         field(output, "Problem", &output.terminal.paint(problem, Paint::Bad))?;
     }
     if source_missing {
-        let text = "the file that declared it has vanished; nothing changes until it is back or deleted with `starling delete`";
+        let text =
+            "its file or object has vanished; nothing changes until it is back or deleted with `starling delete`";
         field(output, "Source", &output.terminal.paint(text, Paint::Busy))?;
     }
     Ok(())

@@ -11,7 +11,7 @@ use crate::terminal::{Output, note};
 
 const EXPLANATION: &str = "\
 Recovering begins a new era for this fleet:
-  - what the hub's directory says now is taken as the truth, and the clusters move again;
+  - what the hub's resources say now is taken as the truth, and the clusters move again;
   - clusters keep what they have: nothing is removed because it is missing;
   - removals and approvals from before wait for approval again;
   - join tokens that are still open are void.

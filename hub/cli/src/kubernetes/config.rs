@@ -3,14 +3,19 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use http::Uri;
 use kube::Config;
 use kube::config::{KubeConfigOptions, Kubeconfig};
+use starling_dial::{Address, Proxies};
 
 use super::{Origin, Place};
 use crate::failure::{Exit, Failure, one_line};
 
 /// Set in every container of a cluster.
 const IN_CLUSTER: &str = "KUBERNETES_SERVICE_HOST";
+
+/// Where a proxy is named, in the order in which they count.
+const PROXY_VARIABLES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
 
 /// Tells whether there is anything that leads to a cluster without being named.
 pub(crate) fn any_kubeconfig() -> bool {
@@ -53,8 +58,13 @@ async fn of_kubeconfig(kubeconfig: Kubeconfig, place: &Place, file: String) -> R
             .next(format!("there are: {}", names.join(", "))));
     };
     let user = named.context.as_ref().and_then(|context| context.user.clone()).unwrap_or_default();
+    let cluster = named.context.as_ref().map(|context| context.cluster.as_str());
+    let cluster = kubeconfig.clusters.iter().find(|named| Some(named.name.as_str()) == cluster);
+    let own_proxy = cluster.and_then(|named| named.cluster.as_ref()).and_then(|cluster| cluster.proxy_url.clone());
     let options = KubeConfigOptions { context: Some(context.clone()), ..KubeConfigOptions::default() };
-    let config = Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|error| unusable(&file, &error))?;
+    let mut config =
+        Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|error| unusable(&file, &error))?;
+    config.proxy_url = proxy(own_proxy.filter(|url| !url.is_empty()), &config.cluster_url)?;
     let server = config.cluster_url.to_string();
     Ok((config, Origin { file, context, user, server }))
 }
@@ -71,6 +81,25 @@ fn in_cluster(place: &Place) -> Result<(Config, Origin), Failure> {
     let server = config.cluster_url.to_string();
     let words = ("the Pod's ServiceAccount", "in-cluster", "its own ServiceAccount");
     Ok((config, Origin { file: words.0.into(), context: words.1.into(), user: words.2.into(), server }))
+}
+
+/// Returns the proxy that leads to an API server: the kubeconfig's own, else as the environment asks, its exceptions included.
+fn proxy(own: Option<String>, server: &Uri) -> Result<Option<Uri>, Failure> {
+    let url = match own {
+        Some(url) => url,
+        None => {
+            let port = server.port_u16().unwrap_or(443);
+            let address = Address::new(server.host().unwrap_or_default().trim_matches(['[', ']']), port);
+            let proxies = Proxies::from_env().map_err(|error| Failure::usage(error.to_string()))?;
+            if proxies.leading_to(&address).is_none() {
+                return Ok(None);
+            }
+            let given = PROXY_VARIABLES.iter().filter_map(|name| std::env::var(name).ok()).find(|url| !url.is_empty());
+            given.unwrap_or_default()
+        }
+    };
+    let url = if url.contains("://") { url } else { format!("http://{url}") };
+    url.parse().map(Some).map_err(|_| Failure::usage("the proxy of the API server is no URL"))
 }
 
 /// Returns where kubectl looks for kubeconfigs.
@@ -107,6 +136,14 @@ users:
             namespace: "starling-system".into(),
             service_account: None,
         }
+    }
+
+    #[test]
+    fn a_kubeconfigs_own_proxy_counts() {
+        let server = "https://10.0.0.1:6443".parse().unwrap();
+        let own = proxy(Some("proxy.example:3128".into()), &server).unwrap().unwrap();
+        assert_eq!(own, "http://proxy.example:3128");
+        assert!(proxy(Some("http://a b".into()), &server).is_err());
     }
 
     #[tokio::test]

@@ -42,14 +42,9 @@ impl<'a> Denial<'a> {
 
     /// Returns what helps.
     pub(super) fn next(&self) -> String {
-        let binding = match self.namespace {
-            "" => "a ClusterRoleBinding".to_owned(),
-            namespace => format!("a RoleBinding in {namespace}"),
-        };
+        let binding = binding(self.namespace);
         match (self.group, self.resource) {
-            ("starling.dev", resource) => {
-                format!("the ClusterRole {} allows it: ask for {binding}", granted_by(resource, self.verb))
-            }
+            ("starling.dev", resource) => what_allows(resource, self.verb, self.namespace),
             ("", "serviceaccounts/token") => format!("ask for `create` on serviceaccounts/token, with {binding}"),
             ("", "configmaps") => {
                 "the hub's chart lets everybody read it who is in the group system:authenticated: ask for its Role to be restored"
@@ -57,6 +52,18 @@ impl<'a> Denial<'a> {
             }
             _ => format!("ask for {binding} to a role that allows it"),
         }
+    }
+}
+
+/// Returns which ClusterRole of the hub's chart allows a verb on a kind's objects, and how it is given.
+pub(super) fn what_allows(resource: &str, verb: &str, namespace: &str) -> String {
+    format!("the ClusterRole {} allows it: ask for {}", granted_by(resource, verb), binding(namespace))
+}
+
+fn binding(namespace: &str) -> String {
+    match namespace {
+        "" => "a ClusterRoleBinding".to_owned(),
+        namespace => format!("a RoleBinding in {namespace}"),
     }
 }
 

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::Kubernetes;
+use super::denial::what_allows;
 use super::failure::within;
 use crate::failure::{Exit, Failure};
 use crate::kind::ResourceKind;
@@ -91,16 +92,33 @@ impl Kubernetes {
         within(self.deadline, self.api(name).get_opt(&name.name)).await
     }
 
-    /// Reads an object that is to be edited; `None` when it is not there.
+    /// Reads an object that is about to be edited; `None` when it is not there.
     ///
     /// # Errors
     /// When Flux applies it from elsewhere, saying from where.
     pub(crate) async fn get_to_edit(&self, name: &ObjectName) -> Result<Option<DynamicObject>, Failure> {
-        let found = self.get(name).await?;
+        let found = self.get(name).await.map_err(|failure| match failure.exit() {
+            // Who may not even look is told at once what the edit takes.
+            Exit::Failed => failure.next(what_allows(name.kind.plural(), "update", &name.namespace)),
+            _ => failure,
+        })?;
         if let Some(object) = &found {
             self.refuse_if_applied_by_flux(&name.text(), &object.metadata).await?;
         }
         Ok(found)
+    }
+
+    /// Reads an object that is to be deleted, and makes sure that it may be; `None` when it is not there.
+    ///
+    /// # Errors
+    /// As [`Self::get_to_edit`], and what the API server has against the deletion.
+    pub(crate) async fn get_to_delete(&self, name: &ObjectName) -> Result<Option<DynamicObject>, Failure> {
+        let parameters = DeleteParams { dry_run: true, ..DeleteParams::default() };
+        let api = self.api(name);
+        match self.get_to_edit(name).await? {
+            None => Ok(None),
+            Some(found) => within(self.deadline, api.delete(&name.name, &parameters)).await.map(|_| Some(found)),
+        }
     }
 
     /// Applies a whole document, and waits for the namespace that the hub is about to make.
@@ -127,12 +145,6 @@ impl Kubernetes {
             Some(before) if content(&before) == content(&after) => Outcome::Unchanged,
             Some(_) => Outcome::Configured,
         })
-    }
-
-    /// Asks whether an object could be deleted, and deletes nothing.
-    pub(crate) async fn rehearse_delete(&self, name: &ObjectName) -> Result<(), Failure> {
-        let parameters = DeleteParams { dry_run: true, ..DeleteParams::default() };
-        within(self.deadline, self.api(name).delete(&name.name, &parameters)).await.map(drop)
     }
 
     /// Deletes the object that was seen, and waits until the hub has let go of it.
@@ -210,8 +222,7 @@ fn explain_missing_namespace(failure: Failure, name: &ObjectName, workspace_is_t
         return failure;
     }
     let namespace = &name.namespace;
-    let what = format!("{} cannot be there: there is no namespace {namespace}", name.text());
-    let failure = Failure::new(Exit::NotFound, what);
+    let failure = Failure::new(Exit::NotFound, format!("{} has no namespace {namespace} to be in", name.text()));
     if workspace_is_there {
         return failure
             .next(format!("the hub makes it for workspace {namespace}: `kubectl describe workspace {namespace}`"));

@@ -46,6 +46,8 @@ pub(super) async fn apply(
     let mode = ApplyMode { dry_run: applied.dry_run, force_conflicts };
     for Item { path, name, document } in &items {
         match kubernetes.apply(name, document, mode).await {
+            Err(failure) if failure.to_string().contains(&name.name) => applied.refuse(failure.about(path)),
+            // Not every refusal names what it is about.
             Err(failure) => applied.refuse(failure.about(&format!("{path}: {}", name.text()))),
             Ok(outcome) => applied.resource(&AppliedView {
                 kind: name.kind.as_str().to_owned(),

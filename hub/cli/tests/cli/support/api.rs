@@ -27,6 +27,8 @@ struct State {
     objects: BTreeMap<String, Value>,
     /// Methods that nobody may use.
     forbidden: BTreeSet<&'static str>,
+    /// Paths that nobody may even read.
+    hidden: BTreeSet<String>,
     /// Requests that would change something, as method, path, query and body.
     changes: Vec<String>,
     version: u64,
@@ -62,6 +64,11 @@ impl Api {
         self.state().forbidden.insert(method);
     }
 
+    /// Forbids everybody everything with one object.
+    pub(crate) fn forbid_path(&self, path: &str) {
+        self.state().hidden.insert(path.to_owned());
+    }
+
     /// Returns what changed, a request a line.
     pub(crate) fn changed(&self) -> String {
         self.state().changes.join("\n")
@@ -84,7 +91,7 @@ impl Api {
         if method != Method::GET {
             state.changes.push(format!("{user} {method} {uri} {body}"));
         }
-        if state.forbidden.contains(method.as_str()) {
+        if state.forbidden.contains(method.as_str()) || state.hidden.contains(uri.path()) {
             return forbidden(user, method, uri.path());
         }
         match *method {
