@@ -1,6 +1,7 @@
 //! The metrics registry, the metrics of the hub's edge, and the process's own.
 //!
-//! Names carry their unit; labels come from closed sets only, never from an error's text or a name that somebody chose.
+//! Names carry their unit; labels come from closed sets only, never from an error's text. A name that somebody chose is a label
+//! of the few that are worst, nowhere else.
 //! A family shows all of its series from the start where they are few, so that a rate is right from the first event on.
 //! Other parts own their metrics and register them here. `docs/metrics.md` lists them all.
 

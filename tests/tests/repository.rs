@@ -9,7 +9,7 @@ use std::process::Command;
 const PURE: [&str; 3] = ["starling-model", "starling-hub-core", "starling-agent-core"];
 
 /// What would let a clock, a thread, a socket or randomness into a pure crate.
-const IMPURE: [&str; 12] = [
+const IMPURE: [&str; 13] = [
     "tokio",
     "tonic",
     "prost",
@@ -20,6 +20,7 @@ const IMPURE: [&str; 12] = [
     "rand",
     "getrandom",
     "redb",
+    "opentelemetry",
     "starling-proto",
     "chrono",
 ];

@@ -128,6 +128,10 @@ impl Hub {
     async fn request<M>(&self, message: M) -> Result<Request<M>, Failure> {
         let mut request = Request::new(message);
         request.metadata_mut().insert("authorization", self.authorization().await?);
+        // The trace that this program was started in, as OpenTelemetry hands it to programs.
+        if let Some(traceparent) = std::env::var("TRACEPARENT").ok().and_then(|context| context.parse().ok()) {
+            request.metadata_mut().insert("traceparent", traceparent);
+        }
         Ok(request)
     }
 

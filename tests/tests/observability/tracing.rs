@@ -1,5 +1,6 @@
 //! One trace from the call of an administrator to what the agent does.
 
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use crate::bed::Bed;
 use crate::collector::{Collector, Recorded};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+const COMMAND: &str = "0af7651916cd43dd8448eb211c80319c";
 const CALLER: &str = "00f067aa0ba902b7";
 
 /// From the call to its end on the cluster, each the parent of the next.
@@ -77,6 +79,20 @@ fn a_change_is_one_trace_from_the_admin_call_to_the_agents_apply() -> Result<()>
         let names: Vec<(&str, &str)> = chain.iter().map(|span| (&*span.service, &*span.name)).collect();
         ensure!(names == CHAIN, "{names:?}");
         ensure!(chain[0].parent == bytes(CALLER), "the call continues its caller's trace: {:?}", chain[0]);
+        Ok(())
+    })?;
+    // A program that is started in a trace hands it on.
+    let status = Command::new(bed.hub.programs().path("starling"))
+        .env("TRACEPARENT", format!("00-{COMMAND}-{CALLER}-01"))
+        .arg("--config")
+        .arg(bed.hub.context_file())
+        .arg("status")
+        .output()
+        .context("run starling")?;
+    ensure!(status.status.success(), "{status:?}");
+    wait("the command's trace to go on in the hub", || {
+        let spans = collector.trace(&bytes(COMMAND));
+        ensure!(spans.iter().any(|span| span.name == "admin call" && span.parent == bytes(CALLER)), "{spans:?}");
         Ok(())
     })?;
     // What nobody asked for through a call begins at the source.
