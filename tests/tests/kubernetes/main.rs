@@ -6,3 +6,4 @@
 mod bed;
 mod definitions;
 mod refusals;
+mod statuses;

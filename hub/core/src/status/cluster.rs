@@ -49,6 +49,11 @@ pub(super) fn fill(
     if !judge.settled && is_coming_back(connection, status) {
         return kept(present, &[CONNECTED, READY]).collect();
     }
+    if connection == Connection::Pending {
+        // Whoever is not there has nothing.
+        let uid = std::mem::take(&mut status.uid);
+        *status = ClusterStatus { uid, id: id.to_string(), ..ClusterStatus::default() };
+    }
     connection.as_str().clone_into(&mut status.connection);
     if let Some(heard) = heard.filter(|heard| heard.last_seen.0 > 0) {
         tell(heard, status);
