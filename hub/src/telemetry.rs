@@ -15,8 +15,8 @@ use tracing_subscriber::{EnvFilter, Layer as _};
 /// The variable that holds the filter, such as `info,starling_hub::steward=debug`.
 pub const FILTER_VARIABLE: &str = "STARLING_LOG";
 
-/// What is logged unless the variable says otherwise.
-const DEFAULT_FILTER: &str = "info,h2=warn,hyper=warn,rustls=warn,tonic=warn";
+/// What is logged unless the variable says otherwise: what libraries tell of failed requests is told by whoever asked.
+const DEFAULT_FILTER: &str = "info,h2=warn,hyper=warn,kube_client=off,kube_runtime=off,rustls=warn,tonic=warn";
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
