@@ -235,7 +235,8 @@ mod tests {
             hand.0.store(number, Ordering::Relaxed);
             assert_eq!(cache.ask(number, || async move { Ok(number) }, |_| SECOND).await, Ok(number));
         }
-        assert_eq!((cache.lock().known.len(), cache.lock().ends.len()), (3, 3));
+        assert_eq!(cache.lock().known.len(), 3);
+        assert_eq!(cache.lock().ends.len(), 3);
         assert_eq!([6, 7, 8, 9].map(|number| cache.known(&number)), [None, Some(7), Some(8), Some(9)]);
     }
 }
