@@ -193,6 +193,7 @@ pub struct GetStatusResponse {
     pub version: ::prost::alloc::string::String,
     #[prost(uint64, tag = "3")]
     pub started_millis: u64,
+    /// Zero, as the era, for callers who do not see every cluster. All counts are of what the caller sees.
     #[prost(uint64, tag = "4")]
     pub position: u64,
     #[prost(uint64, tag = "5")]
@@ -675,6 +676,7 @@ pub struct FluxObject {
     /// namespace/name of the assignment behind it; else empty.
     #[prost(string, tag = "6")]
     pub assignment: ::prost::alloc::string::String,
+    /// Empty for callers who see the object by its assignment alone.
     #[prost(string, tag = "7")]
     pub cluster_id: ::prost::alloc::string::String,
 }
@@ -753,6 +755,7 @@ pub struct Problem {
 pub struct WatchRequest {}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct WatchResponse {
+    /// The fleet's position for callers who see every cluster; for others the number of this notice in the stream.
     #[prost(uint64, tag = "1")]
     pub position: u64,
 }
@@ -812,7 +815,8 @@ pub mod admin_service_client {
     )]
     use tonic::codegen::*;
     use tonic::codegen::http::Uri;
-    /// Called with an administrator's token.
+    /// Called with a bearer token: the local administrator's, or one that the hub's Kubernetes API server knows. Every answer holds what
+    /// its caller may see.
     #[derive(Debug, Clone)]
     pub struct AdminServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -1196,6 +1200,7 @@ pub mod admin_service_client {
             self.inner.unary(req, path, codec).await
         }
         /// Streams a notice whenever an answer of the lists may have changed; slow readers get one notice for many changes.
+        /// Ends as unauthenticated when the caller's token is no longer good.
         pub async fn watch(
             &mut self,
             request: impl tonic::IntoRequest<super::WatchRequest>,
@@ -1478,6 +1483,7 @@ pub mod admin_service_server {
             + std::marker::Send
             + 'static;
         /// Streams a notice whenever an answer of the lists may have changed; slow readers get one notice for many changes.
+        /// Ends as unauthenticated when the caller's token is no longer good.
         async fn watch(
             &self,
             request: tonic::Request<super::WatchRequest>,
@@ -1531,7 +1537,8 @@ pub mod admin_service_server {
             tonic::Status,
         >;
     }
-    /// Called with an administrator's token.
+    /// Called with a bearer token: the local administrator's, or one that the hub's Kubernetes API server knows. Every answer holds what
+    /// its caller may see.
     #[derive(Debug)]
     pub struct AdminServiceServer<T> {
         inner: Arc<T>,
