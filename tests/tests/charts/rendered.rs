@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, ensure};
+use clap::Parser as _;
 use serde_json::{Value, json};
 
 use crate::support::{CASES, Case, Chart, NAMESPACE, Objects, arguments, helm, items, text, utf8};
@@ -28,6 +29,22 @@ fn charts_are_linted() -> Result<()> {
     for case in CASES {
         let folder = utf8(&case.chart.folder())?;
         helm()?.run(&["lint", "--strict", &folder, "--values", &case.values_path()?])?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_packaged_chart_renders_as_its_folder_does() -> Result<()> {
+    let target = tempfile::tempdir()?;
+    for case in [HUB_WITH_EVERYTHING, AGENT] {
+        let folder = utf8(&case.chart.folder())?;
+        helm()?.run(&["package", &folder, "--destination", &utf8(target.path())?])?;
+        let package = target.path().join(format!("{}-{}.tgz", case.chart.name(), env!("CARGO_PKG_VERSION")));
+        let values = case.values_path()?;
+        let arguments =
+            ["template", case.chart.name(), &utf8(&package)?, "--namespace", NAMESPACE, "--values", &values];
+        let packaged = Objects::parse(&helm()?.run(&arguments)?)?;
+        ensure!(packaged.0 == case.render(&[])?.0, "{case:?}");
     }
     Ok(())
 }
@@ -183,6 +200,24 @@ fn definitions_are_the_generated_ones_and_kept() -> Result<()> {
 }
 
 #[test]
+fn the_programs_know_the_flags_that_they_are_given() -> Result<()> {
+    for case in CASES {
+        let objects = case.render(&[])?;
+        let flags = arguments(objects.workload()?);
+        let words = std::iter::once(case.chart.name().to_owned()).chain(flags);
+        match case.chart {
+            Chart::Hub => {
+                drop(starling_hub::config::Config::try_parse_from(words).with_context(|| format!("{case:?}"))?)
+            }
+            Chart::Agent => {
+                drop(starling_agent::program::Flags::try_parse_from(words).with_context(|| format!("{case:?}"))?)
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
 fn one_hub_owns_its_volume_and_is_never_doubled() -> Result<()> {
     let objects = HUB.render(&[])?;
     let hub = objects.one("StatefulSet", "starling-hub")?;
@@ -282,7 +317,7 @@ fn dashboards_and_alerts_are_shipped_as_they_are() -> Result<()> {
     let everything = HUB_WITH_EVERYTHING.render(&[])?;
     let files = |folder: &str| std::fs::read_dir(Chart::Hub.folder().join(folder)).map_or(0, Iterator::count);
     let boards: Vec<&Value> = everything.of_kind("ConfigMap").collect();
-    ensure!(boards.len() == files("dashboards"), "{:?}", everything.names());
+    ensure!(boards.len() == files("dashboards") && !boards.is_empty(), "{:?}", everything.names());
     for board in boards {
         ensure!(board["metadata"]["labels"]["grafana_dashboard"] == "1");
         for (name, content) in board["data"].as_object().context("data is a map")? {
@@ -291,10 +326,9 @@ fn dashboards_and_alerts_are_shipped_as_they_are() -> Result<()> {
         }
     }
     let rules: Vec<&Value> = everything.of_kind("PrometheusRule").collect();
-    ensure!(rules.len() == files("alerts"), "{:?}", everything.names());
+    ensure!(rules.len() == files("alerts") && !rules.is_empty(), "{:?}", everything.names());
     for rule in rules {
-        let file =
-            format!("alerts/{}.yaml", text(rule, "/metadata/name").strip_prefix("starling-").unwrap_or_default());
+        let file = format!("alerts/{}.yaml", text(rule, "/metadata/name"));
         let shipped: Value = serde_saphyr::from_str(&Chart::Hub.read(&file)?)?;
         ensure!(rule["spec"] == shipped, "{file} differs");
     }
