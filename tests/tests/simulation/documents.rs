@@ -133,6 +133,11 @@ impl Documents {
         scan
     }
 
+    /// Lets the hub read everything again, as after a document was written that was there already.
+    pub(crate) fn read_again(&mut self) {
+        self.version += 1;
+    }
+
     /// Writes a file, which is there and can be read from then on.
     pub(crate) fn put(&mut self, file: String, resource: Resource) {
         self.vanished.remove(&file);

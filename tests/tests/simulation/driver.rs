@@ -211,6 +211,7 @@ impl Driver {
             Step::Empty(empty) => self.world.documents().empty(empty),
             Step::Pause(slot, paused) => self.world.documents().pause(&SLOTS[slot], paused),
             Step::Relabel(cluster, tier) => self.world.documents().relabel(AGENTS[cluster], tier),
+            Step::Leave(cluster) => self.wish(Wish::Leave(cluster)),
             Step::Approve => self.wish(Wish::Approve),
             Step::Churn(cluster, index, ready) => {
                 {

@@ -21,6 +21,8 @@ pub(crate) struct Evidence {
     deleted: BTreeSet<Uid>,
     /// Clusters that somebody took out of an assignment's selection, by labels or selector.
     deselected: BTreeSet<(Uid, ClusterId)>,
+    /// Clusters that somebody detaches with all that they hold.
+    emptied: BTreeSet<ClusterId>,
     /// Which clusters the documents that the hub has now select.
     selected: BTreeSet<(Uid, ClusterId)>,
     /// The kinds that an assignment of a name has ever been meant to have.
@@ -48,6 +50,16 @@ impl Evidence {
     /// Notes that somebody no longer wants an assignment on a cluster.
     pub(crate) fn mean_deselection(&mut self, assignment: Uid, cluster: ClusterId) {
         self.deselected.insert((assignment, cluster));
+    }
+
+    /// Notes that somebody detaches a cluster with all that it holds.
+    pub(crate) fn mean_emptying(&mut self, cluster: ClusterId) {
+        self.emptied.insert(cluster);
+    }
+
+    /// Notes that somebody wants a cluster, from now on.
+    pub(crate) fn mean_staying(&mut self, cluster: ClusterId) {
+        self.emptied.remove(&cluster);
     }
 
     /// Notes what somebody wants an assignment to be.
@@ -146,7 +158,10 @@ impl Evidence {
         match &tombstone.scope {
             TombstoneScope::All => false,
             TombstoneScope::Clusters(clusters) => {
-                clusters.0.iter().all(|cluster| self.deselected.contains(&(tombstone.assignment, *cluster)))
+                let is_meant = |cluster: &ClusterId| {
+                    self.deselected.contains(&(tombstone.assignment, *cluster)) || self.emptied.contains(cluster)
+                };
+                clusters.0.iter().all(is_meant)
             }
         }
     }

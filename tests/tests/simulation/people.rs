@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use starling_hub::source::own_file;
-use starling_hub_core::records::ProposalKind;
+use starling_hub_core::records::{ClusterStage, ProposalKind};
 use starling_hub_core::resources::{InputKey, Kind, Resource};
-use starling_hub_core::steward::{Adopt, Answer, Approve, Delete, Recover, Refusal, Request};
+use starling_hub_core::steward::{Adopt, Answer, Approve, Delete, Detach, DetachStage, Recover, Refusal, Request};
 use starling_model::{ErrorCode, Millis};
 use tokio::time::sleep;
 
@@ -91,6 +91,7 @@ impl Person {
         match wish {
             Wish::Adopt(number) => self.adopt(number, labels(number % 2)).await,
             Wish::Delete(slot) => self.delete(slot).await,
+            Wish::Leave(number) => self.leave(number).await,
             Wish::Approve => self.approve().await,
         }
     }
@@ -102,7 +103,12 @@ impl Person {
         let adopt = Adopt { workspace: WORKSPACE.into(), name: name.into(), labels, expires, file: own_file(&key) };
         if let Answer::Adopted(adopted) = self.ask(Request::Adopt(adopt)).await? {
             self.note(format!("adopted {name}"));
-            if !self.world.documents().has(&key) {
+            self.world.evidence().mean_staying(adopted.cluster);
+            let is_there = self.world.documents().has(&key);
+            if is_there {
+                // It has left before, and its document stands for it again.
+                self.world.documents().read_again();
+            } else {
                 self.world.documents().put(adopted.file, adopted.document);
             }
             fs::write(self.world.token(name), adopted.token.reveal()).expect("write a token");
@@ -131,6 +137,26 @@ impl Person {
         }
         self.dawdle().await;
         self.world.documents().remove(&key);
+        Ok(())
+    }
+
+    /// Detaches a cluster as `starling detach cluster --delete` does: the count is shown, then confirmed.
+    async fn leave(&mut self, number: usize) -> Result<(), Refusal> {
+        let ask = |approved_count| {
+            let (workspace, name) = (WORKSPACE.into(), AGENTS[number].into());
+            Request::Detach(Detach { workspace, name, delete: true, approved_count, ..Detach::default() })
+        };
+        let installs = match self.ask(ask(None)).await {
+            Ok(Answer::Detached { stage: DetachStage::Asked { installs }, .. }) => installs,
+            Ok(_) => return Ok(()),
+            // An attempt before this one got that far.
+            Err(refusal) if refusal.code == ErrorCode::NotFound => return Ok(()),
+            Err(refusal) => return Err(refusal),
+        };
+        self.world.evidence().mean_emptying(self.world.clusters[number].id);
+        self.dawdle().await;
+        let answer = self.ask(ask(Some(installs))).await?;
+        self.note(format!("{} leaves with {installs} installs: {answer:?}", AGENTS[number]));
         Ok(())
     }
 
@@ -174,6 +200,12 @@ impl Person {
             }
         }
         for number in 0..AGENTS.len() {
+            let id = self.world.clusters[number].id;
+            let is_stuck = matches!(fleet.stage(id), ClusterStage::Removing { .. })
+                && self.hub.shard.installs(&id).iter().any(|install| install.report.is_some() && !install.removal);
+            if is_stuck && let Err(refusal) = self.leave(number).await {
+                self.note(format!("leaving refused: {refusal}"));
+            }
             self.look_after_absent(number).await;
         }
         sleep(AGAIN).await;

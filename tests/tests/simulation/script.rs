@@ -26,6 +26,8 @@ pub(crate) enum Step {
     Pause(usize, bool),
     /// A cluster gets the label of another tier.
     Relabel(usize, usize),
+    /// A cluster is detached with all that it holds, with the approval of whoever does it.
+    Leave(usize),
     /// Everything that waits is approved.
     Approve,
     /// An object that is there without Starling changes.
@@ -80,6 +82,7 @@ pub(crate) fn script(seed: u64) -> Vec<(Duration, Step)> {
     script.changes();
     script.twin();
     script.faults();
+    script.leave();
     script.steps.sort_by_key(|(at, _)| *at);
     script.steps.into_iter().map(|(at, step)| (Duration::from_millis(at), step)).collect()
 }
@@ -204,6 +207,14 @@ impl Script {
                 }
                 _ => {}
             }
+        }
+    }
+
+    /// In some scenarios the last cluster leaves, and is adopted again in the end.
+    fn leave(&mut self) {
+        if self.draws.chance(40) {
+            let at = self.draws.within(10_000..disturbed());
+            self.add(at, Step::Leave(AGENTS.len() - 1));
         }
     }
 

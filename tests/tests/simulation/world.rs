@@ -102,6 +102,8 @@ pub(crate) enum Wish {
     Adopt(usize),
     /// An assignment deleted.
     Delete(&'static Slot),
+    /// A cluster emptied and detached, by its number.
+    Leave(usize),
     /// Everything approved that waits now.
     Approve,
 }

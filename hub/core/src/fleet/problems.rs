@@ -113,7 +113,9 @@ impl Fleet {
             }
             BlockedReason::VersionNotFound(_) => "choose a version from `starling get addons -o wide`".to_owned(),
             BlockedReason::NotPermitted(_) => {
-                format!("use an addon of this workspace or of {PLATFORM_NAMESPACE}")
+                format!(
+                    "use an addon of this workspace or of {PLATFORM_NAMESPACE}, and a namespace that is not Starling's own"
+                )
             }
             BlockedReason::KubernetesOutOfRange(_)
             | BlockedReason::KubernetesUnknown

@@ -191,7 +191,6 @@ pub struct AuditEntry {
 
 /// The answer to a request.
 #[derive(Clone, Debug, PartialEq)]
-#[expect(clippy::large_enum_variant, reason = "an answer is made once and moved a few times")]
 pub enum Answer {
     /// To [`Request::Begin`].
     Begun,

@@ -238,3 +238,22 @@ fn after_a_recovery_the_rest_of_the_removal_is_approved_again() {
     detach(&mut hub, true, Some(2)).expect("goes on");
     assert_eq!((goes(&hub).len(), hub.fleet.proposals().count()), (2, 0));
 }
+
+#[test]
+fn a_deleted_object_empties_its_cluster_and_one_that_is_made_again_takes_it_back() {
+    let mut api = super::kubernetes::Api::deployed(4);
+    let document = cluster_in("dev", NAME, "env: prod", "{deletionPolicy: Delete}");
+    api.put(&document);
+    let id = api.hub.id(NAME);
+    let see = SeeCluster { cluster: id, key: Digest([1; 32]), fingerprint: "kube-system".to_owned() };
+    api.hub.ask(&Request::SeeCluster(see)).expect("seen");
+    let object = crate::testing::key(crate::resources::Kind::ManagedCluster, "dev", NAME);
+    api.delete(&object, crate::steward::Evidence::Confirmed);
+    assert!(matches!(api.hub.fleet.stage(id), ClusterStage::Removing { .. }));
+    assert_eq!((goes(&api.hub), api.hub.fleet.spent().count()), (names(&["web"]), 1));
+    api.vanish(&object);
+    assert_eq!(goes(&api.hub).len(), 1, "the object's end changes nothing");
+    api.create_again(&document);
+    assert!(api.hub.fleet.is_attached(id));
+    assert_eq!((goes(&api.hub).len(), api.hub.plan(NAME).entries.len()), (0, 1), "it has its addon again");
+}
