@@ -31,11 +31,16 @@ impl Namespaces {
         }
     }
 
-    /// Notes that a namespace is going: one of a workspace is made again.
-    pub(super) fn lost(&mut self, name: &str, fleet: &Fleet) {
+    /// Wants a namespace to be there, whatever was seen of it before.
+    pub(super) fn look_again(&mut self, name: &str) {
         self.there.remove(name);
+        self.wanted.insert(name.to_owned());
+    }
+
+    /// Notes that a namespace may be going: one of a workspace is made again.
+    pub(super) fn lost(&mut self, name: &str, fleet: &Fleet) {
         if name == PLATFORM_NAMESPACE || fleet.workspace(name).is_some() {
-            self.want(name);
+            self.look_again(name);
         }
     }
 

@@ -50,7 +50,7 @@ pub async fn publish(connection: Connection, published: Published) {
             }
             match write(&api, &published).await {
                 Ok(()) => {
-                    tracing::info!(config_map = HUB_CONFIG, address = published.address, "published the hub's address")
+                    tracing::info!(config_map = HUB_CONFIG, address = published.address, "published the hub's address");
                 }
                 Err(error) => {
                     tracing::warn!(config_map = HUB_CONFIG, %error, "cannot publish the hub's address");

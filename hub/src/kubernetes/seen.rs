@@ -85,7 +85,7 @@ fn read(document: &serde_json::Value) -> Result<Resource, String> {
 fn last_manager(entries: Vec<ManagedFieldsEntry>) -> String {
     let others = entries.into_iter().filter(|entry| {
         let is_status = entry.subresource.as_deref().is_some_and(|subresource| !subresource.is_empty());
-        !is_status && entry.manager.as_deref() != Some(FIELD_MANAGER)
+        !is_status && !matches!(entry.manager.as_deref(), Some(FIELD_MANAGER | "before-first-apply"))
     });
     let last = others.max_by(|one, other| {
         let time = |entry: &ManagedFieldsEntry| entry.time.as_ref().map(|time| time.0);

@@ -10,18 +10,17 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use futures::stream::{self, BoxStream, SelectAll};
 use kube::Client;
-use kube::api::DynamicObject;
+use kube::api::{DynamicObject, ListParams};
 use kube::runtime::utils::WatchStreamExt as _;
 use kube::runtime::watcher;
 use starling_hub_core::fleet::{Fleet, Problem};
-use starling_hub_core::records::Absence;
 use starling_hub_core::resources::{InputKey, Kind};
 use starling_hub_core::steward::{Answer, Evidence, Refusal, Request, SourceDeleted, SourceObject, SyncObjects};
 use starling_model::ErrorCode;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::api::{ApiError, objects_of};
+use super::api::{ApiError, objects_of, within};
 use super::mirror::{Change, Mirror};
 use super::namespaces::Namespaces;
 use super::seen::Seen;
@@ -39,6 +38,12 @@ const GATHER: Duration = Duration::from_millis(20);
 
 /// How long to wait before what failed is tried again.
 const RETRY: Duration = Duration::from_secs(2);
+
+/// How long to wait where somebody else has to put it right, such as a missing permission.
+const RETRY_REFUSED: Duration = Duration::from_secs(15);
+
+/// How long a look whether the API server is back may take.
+const PROBE: Duration = Duration::from_secs(2);
 
 /// Objects of one request to the steward at most: its transaction stays below what an etcd takes at once.
 const BATCH: usize = 128;
@@ -192,6 +197,7 @@ impl KubernetesSource {
             for (key, change) in std::mem::take(&mut self.deferred) {
                 self.mirror.put_back(key, change);
             }
+            self.probe().await;
         }
         let batch = self.mirror.take(BATCH);
         if !batch.is_empty() {
@@ -216,7 +222,13 @@ impl KubernetesSource {
         let mut request = SyncObjects::default();
         for (key, change) in &batch {
             match change {
-                Change::Present(seen) => request.present.extend(news(&fleet, seen)),
+                Change::Present(seen) => {
+                    let news = news(&fleet, seen);
+                    if news.is_some() && key.kind == Kind::Workspace {
+                        self.namespaces.look_again(&key.name);
+                    }
+                    request.present.extend(news);
+                }
                 Change::Gone => {
                     let is_there = fleet.input(key).is_some_and(|record| record.missing.is_none());
                     if is_there || fleet.deleted(key).is_some() {
@@ -249,7 +261,7 @@ impl KubernetesSource {
                         Err(message) => Some(Problem::of_object(key.clone(), message.as_str())),
                     };
                     if problem.is_none() {
-                        seen.push(object);
+                        seen.push(*object);
                     }
                     problem
                 }
@@ -269,7 +281,7 @@ impl KubernetesSource {
     }
 
     /// Puts finalizers on what is in the store now, makes namespaces, and ends what a crash left half done.
-    async fn follow_up(&mut self, seen: Vec<Box<Seen>>) {
+    async fn follow_up(&mut self, seen: Vec<Seen>) {
         let fleet = self.fleet();
         let mut without = Vec::new();
         for object in seen {
@@ -297,18 +309,18 @@ impl KubernetesSource {
             match outcome {
                 // Of another object, or of none: what there is now is told by the watch.
                 Ok(()) | Err(ApiError::Conflict(_) | ApiError::NotFound) => {}
-                Err(error) => self.failed("put the finalizer", object, false, &error),
+                Err(error) => self.failed("put the finalizer", Box::new(object), false, &error),
             }
         }
     }
 
     /// Removes the object of a cluster whose detachment ended.
-    async fn remove_detached(&mut self, object: Box<Seen>) {
+    async fn remove_detached(&mut self, object: Seen) {
         match self.parts.documents.remove(&object.key).await {
             Ok(()) => tracing::info!(key = %object.key, "removed the object of a detached cluster"),
             Err(error) => {
                 tracing::warn!(key = %object.key, %error, "cannot remove the object of a detached cluster");
-                self.defer(object.key.clone(), Change::Present(object));
+                self.defer(object.key.clone(), Change::Present(Box::new(object)));
             }
         }
     }
@@ -332,7 +344,8 @@ impl KubernetesSource {
             return self.failed("let the finalizer go", seen, true, &error);
         }
         self.parts.untaken.set(&key, None);
-        if matches!(evidence, Evidence::Denied(Absence::NamespaceTerminating | Absence::NamespaceMissing)) {
+        if evidence != Evidence::Confirmed {
+            // Whatever takes it along may take its namespace along, too.
             self.namespaces.lost(&key.namespace, &self.fleet());
         }
         tracing::info!(%key, ?evidence, ?outcome, "settled the deletion of an object");
@@ -357,12 +370,30 @@ impl KubernetesSource {
         let key = seen.key.clone();
         tracing::warn!(%key, %error, "cannot {what}, trying again");
         self.parts.untaken.set(&key, Some(Problem::of_object(key.clone(), format!("the hub cannot {what}: {error}"))));
-        self.defer(key, if is_deleting { Change::Deleting(seen) } else { Change::Present(seen) });
+        self.deferred.push((key, if is_deleting { Change::Deleting(seen) } else { Change::Present(seen) }));
+        let wait = if matches!(error, ApiError::Unreachable(_)) { RETRY } else { RETRY_REFUSED };
+        self.retry.get_or_insert(Instant::now() + wait);
     }
 
     fn defer(&mut self, key: InputKey, change: Change) {
         self.deferred.push((key, change));
         self.retry.get_or_insert(Instant::now() + RETRY);
+    }
+
+    /// Asks for what failed: a watch that goes on tells nothing until something changes.
+    async fn probe(&mut self) {
+        for kind in self.failing.keys().copied().collect::<Vec<_>>() {
+            let params = ListParams::default().limit(1);
+            let api = objects_of(&self.parts.client, kind);
+            match tokio::time::timeout(PROBE, within(api.list_metadata(&params))).await {
+                Ok(Ok(_)) => self.answers(kind, false),
+                // The others would not answer either.
+                Ok(Err(_)) | Err(_) => break,
+            }
+        }
+        if !self.failing.is_empty() {
+            self.retry.get_or_insert(Instant::now() + RETRY);
+        }
     }
 
     fn answers(&mut self, kind: Kind, is_beginning: bool) {
@@ -375,7 +406,12 @@ impl KubernetesSource {
 
     fn fails(&mut self, kind: Kind, error: &ApiError) {
         self.parts.metrics.error(error.label());
+        if matches!(error, ApiError::Conflict(_)) {
+            // Too old to go on: it is listed anew.
+            return;
+        }
         self.parts.metrics.set_available(false);
+        self.retry.get_or_insert(Instant::now() + RETRY);
         let text = error.to_string();
         if self.failing.insert(kind, text.clone()).is_none() {
             tracing::warn!(%kind, error = text, "cannot follow objects: what the fleet has stays as it is");

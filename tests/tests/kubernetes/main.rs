@@ -7,4 +7,5 @@ mod access;
 mod bed;
 mod definitions;
 mod refusals;
+mod source;
 mod statuses;
