@@ -87,7 +87,7 @@ impl Fleet {
     fn begin(&mut self, clusters: usize) -> Result<()> {
         // The hub makes the namespaces that these are in.
         wait("the catalogue to be taken", || self.apply(CATALOGUE))?;
-        wait("the namespace of the workspace", || Ok(self.kubectl(&["get", "namespace", "retail"]).map(drop)?))?;
+        wait("the namespace of the workspace", || self.kubectl(&["get", "namespace", "retail"]))?;
         for index in 0..clusters {
             let name = format!("edge-{index}");
             self.apply(&cluster(&name))?;
