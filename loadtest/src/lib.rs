@@ -8,3 +8,4 @@ pub mod cluster;
 pub mod fleet;
 pub mod floor;
 pub mod observe;
+pub mod storm;

@@ -11,7 +11,8 @@ use starling_loadtest::bench::{self, BenchOptions};
 use starling_loadtest::fleet::{FleetOptions, SimulatedFleet};
 use starling_loadtest::floor;
 use starling_loadtest::observe::{self, ObserveOptions};
-use tokio::signal::unix::{SignalKind, signal};
+use starling_loadtest::storm;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 /// One cluster in this many has an object that fails, so that there is something to find.
@@ -38,6 +39,9 @@ enum Command {
         /// The command line's configuration that the hub wrote.
         #[arg(long)]
         config: PathBuf,
+        /// No object fails; SIGUSR1 begins a storm in which ten of each cluster fail and succeed in turn, and ends it again.
+        #[arg(long)]
+        all_ready: bool,
     },
     /// Measures a running hub with a simulated fleet, and a bare gRPC floor; prints one JSON line of figures.
     Bench(BenchOptions),
@@ -81,7 +85,7 @@ fn main() -> ExitCode {
 #[tokio::main]
 async fn run(arguments: Arguments) -> Result<()> {
     match arguments.command {
-        Command::Fleet { clusters, objects, config } => {
+        Command::Fleet { clusters, objects, config, all_ready } => {
             let settle = Duration::from_millis(300);
             let options = FleetOptions { clusters, background_objects: objects, settle, probe_label: None };
             let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
@@ -90,10 +94,14 @@ async fn run(arguments: Arguments) -> Result<()> {
                 fleet = started => fleet?,
                 _ = terminate.recv() => return Ok(()),
             };
-            for cluster in fleet.clusters.iter().step_by(FAILING_STRIDE) {
-                cluster.touch_background(0, false);
+            if all_ready {
+                weather(&fleet, &mut terminate).await?;
+            } else {
+                for cluster in fleet.clusters.iter().step_by(FAILING_STRIDE) {
+                    cluster.touch_background(0, false);
+                }
+                terminate.recv().await;
             }
-            terminate.recv().await;
             fleet.stop_agents().await;
             Ok(())
         }
@@ -104,6 +112,22 @@ async fn run(arguments: Arguments) -> Result<()> {
             Ok(())
         }
         Command::FloorServer { certificates } => floor::serve(&certificates).await,
+    }
+}
+
+/// Lets a storm begin and end at each SIGUSR1, until SIGTERM.
+async fn weather(fleet: &SimulatedFleet, terminate: &mut Signal) -> Result<()> {
+    let mut toggle = signal(SignalKind::user_defined1()).context("listen for SIGUSR1")?;
+    let mut stormy = false;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok(()),
+            _ = toggle.recv() => stormy = !stormy,
+            () = storm::storm(&fleet.clusters), if stormy => {}
+        }
+        if !stormy {
+            storm::calm(&fleet.clusters);
+        }
     }
 }
 

@@ -31,16 +31,26 @@ pub(crate) fn run(what: &str, command: &mut Command) -> Result<()> {
 /// Builds the programs in the release profile and returns their folder.
 pub(crate) fn release_programs() -> Result<PathBuf> {
     eprintln!("building starling-hub, starling-agent, starling and starling-loadtest (about 4 minutes the first time)");
+    programs("release", "release")
+}
+
+/// Builds the programs in the dev profile and returns their folder.
+pub(crate) fn dev_programs() -> Result<PathBuf> {
+    eprintln!("building starling-hub, starling-agent, starling and starling-loadtest");
+    programs("dev", "debug")
+}
+
+fn programs(profile: &str, folder: &str) -> Result<PathBuf> {
     let packages = ["starling-hub", "starling-agent", "starling-cli", "starling-loadtest"];
     let mut build = cargo();
-    build.args(["build", "--release", "--bins"]);
+    build.args(["build", "--profile", profile, "--bins"]);
     for package in packages {
         build.args(["--package", package]);
     }
     let started = Instant::now();
     run("build the programs", &mut build)?;
     eprintln!("built in {:.0} s", started.elapsed().as_secs_f64());
-    Ok(target_folder().join("release"))
+    Ok(target_folder().join(folder))
 }
 
 /// Where cargo puts what it builds.

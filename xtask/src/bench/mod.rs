@@ -3,6 +3,7 @@
 //! Owns starting what is measured. The simulated fleet and the bare floor are measured by `starling-loadtest bench`; the
 //! agent on a real cluster here. No time is asserted: figures are printed with their spread, and as ratios in one run.
 
+mod kubernetes;
 mod real;
 mod watcher;
 
@@ -30,6 +31,12 @@ pub(crate) struct BenchArguments {
     /// Leaves the real cluster out.
     #[arg(long)]
     simulated_only: bool,
+    /// Measures what a hub in Kubernetes mode writes to its API server, and nothing else.
+    #[arg(long)]
+    kubernetes: bool,
+    /// Measures programs of the dev profile, which are built sooner.
+    #[arg(long)]
+    unoptimized: bool,
     /// Prints one line of figures on standard output besides the tables on standard error.
     #[arg(short, long)]
     output: Option<Output>,
@@ -43,11 +50,19 @@ enum Output {
 
 /// Measures and prints.
 pub(crate) fn run(arguments: &BenchArguments) -> Result<()> {
-    let programs = StarlingPrograms::in_folder(&build::release_programs()?);
+    let built = if arguments.unoptimized { build::dev_programs()? } else { build::release_programs()? };
+    let programs = StarlingPrograms::in_folder(&built);
     let folder = tempfile::Builder::new()
         .prefix("bench-")
         .tempdir_in(build::target_folder())
         .context("make a folder for the measurement under target/")?;
+    if arguments.kubernetes {
+        let figures = kubernetes::measure(&programs, &folder.path().join("kubernetes"), arguments.clusters)?;
+        eprint!("{figures}");
+        let line = serde_json::to_value(&figures).context("write the figures")?;
+        print_line(arguments, [("kubernetes".to_owned(), line)].into_iter().collect());
+        return Ok(());
+    }
     let simulated = simulated(&programs, &folder.path().join("simulated"), arguments.clusters)?;
     let mut line = serde_json::Map::from_iter([("simulated".to_owned(), simulated)]);
     if !arguments.simulated_only {
@@ -55,11 +70,15 @@ pub(crate) fn run(arguments: &BenchArguments) -> Result<()> {
         eprint!("{real}");
         line.insert("real".to_owned(), serde_json::to_value(&real).context("write the figures")?);
     }
+    print_line(arguments, line);
+    Ok(())
+}
+
+fn print_line(arguments: &BenchArguments, line: serde_json::Map<String, Value>) {
     match arguments.output {
         Some(Output::Json) => println!("{}", Value::Object(line)),
         None => {}
     }
-    Ok(())
 }
 
 /// Measures a hub of its own with simulated clusters; the table is the program's.
