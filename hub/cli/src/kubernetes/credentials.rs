@@ -18,9 +18,9 @@ use tokio::sync::Mutex;
 use tower::util::BoxService;
 use tower::{BoxError, Layer as _, ServiceExt as _, service_fn};
 
-use super::failure::{chain, of_kube};
+use super::failure::{no_credentials, of_kube};
 use super::{Origin, Place, ServiceAccount};
-use crate::failure::{Exit, Failure, one_line};
+use crate::failure::{Exit, Failure};
 
 /// Whom a token of a ServiceAccount is for: no API server takes it, and no other service.
 const AUDIENCE: &str = "starling-hub";
@@ -67,7 +67,7 @@ pub(super) async fn prepare(
     let impersonates = config.auth_info.impersonate.clone();
     let credentials = match config.auth_info.token_file.as_deref().filter(|_| config.auth_info.token.is_none()) {
         Some(file) => Credentials::File(PathBuf::from(file)),
-        None => match config.auth_layer().map_err(|error| not_obtained(origin, &error))? {
+        None => match config.auth_layer().map_err(|error| of_kube(&error, origin))? {
             Some(layer) => {
                 let answer = service_fn(|request: Request<Body>| async move {
                     let header = request.headers().get(http::header::AUTHORIZATION).cloned();
@@ -107,9 +107,9 @@ impl Credentials {
             Self::File(path) => from_file(path),
             Self::Kubeconfig(authorization) => {
                 let mut authorization = authorization.lock().await;
-                let service = authorization.ready().await.map_err(|error| no_token(error.as_ref()))?;
+                let service = authorization.ready().await.map_err(|error| no_credentials(error.as_ref()))?;
                 let asked = tower::Service::call(service, Request::new(Body::empty())).await;
-                let header = asked.map_err(|error| no_token(error.as_ref()))?.into_body();
+                let header = asked.map_err(|error| no_credentials(error.as_ref()))?.into_body();
                 let text = header.as_ref().and_then(|header| header.to_str().ok()).unwrap_or_default();
                 let Some(token) = text.strip_prefix("Bearer ") else {
                     return Err(Failure::new(
@@ -179,14 +179,4 @@ fn without_token(origin: &Origin) -> (String, String) {
         "name a ServiceAccount to call the hub with: --service-account NAMESPACE/NAME; you need `create` on its serviceaccounts/token"
             .into(),
     )
-}
-
-fn not_obtained(origin: &Origin, error: &dyn std::error::Error) -> Failure {
-    Failure::new(Exit::Unreachable, format!("{origin} gives no credentials: {}", one_line(&chain(error))))
-        .next("log in again as the kubeconfig's plugin asks; `kubectl auth whoami` uses the same credentials")
-}
-
-fn no_token(error: &(dyn std::error::Error + 'static)) -> Failure {
-    Failure::new(Exit::Unreachable, format!("the kubeconfig gives no token: {}", one_line(&chain(error))))
-        .next("log in again as the kubeconfig's plugin asks; `kubectl auth whoami` uses the same credentials")
 }

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::future::Future;
 use std::time::Duration;
 
+use kube::client::AuthError;
 use kube::core::Status;
 use tokio::time::timeout;
 
@@ -35,6 +36,28 @@ pub(super) fn of_kube(error: &kube::Error, origin: &Origin) -> Failure {
     of_error(error).about(&origin.to_string())
 }
 
+/// Returns what it means that a kubeconfig gives no credentials.
+pub(super) fn no_credentials(error: &(dyn Error + 'static)) -> Failure {
+    let why = match error.downcast_ref() {
+        // What the plugin itself said is worth more than how it was called.
+        Some(AuthError::AuthExecRun { out, .. }) => {
+            let said = String::from_utf8_lossy(&out.stderr);
+            let said = if said.trim().is_empty() { "it says nothing" } else { said.trim() };
+            format!("its plugin failed ({}): {said}", out.status)
+        }
+        Some(AuthError::AuthExecStart(cause)) => format!("its plugin cannot be run: {cause}"),
+        _ => chain(error),
+    };
+    Failure::new(Exit::Unreachable, format!("the kubeconfig gives no credentials: {}", one_line(&why)))
+        .next("log in again as its plugin asks; `kubectl auth whoami` uses the same credentials")
+}
+
+/// Returns why nobody answered, without the layers in between.
+fn unreached(error: &kube::Error) -> String {
+    let why = error.source().map_or_else(|| error.to_string(), chain);
+    one_line(why.strip_prefix("client error (Connect): ").unwrap_or(&why))
+}
+
 /// Returns an error with its causes.
 pub(super) fn chain(error: &(dyn Error + '_)) -> String {
     let mut text = error.to_string();
@@ -54,12 +77,9 @@ pub(super) fn chain(error: &(dyn Error + '_)) -> String {
 fn of_error(error: &kube::Error) -> Failure {
     match error {
         kube::Error::Api(status) => of_status(status),
-        kube::Error::Auth(error) => {
-            Failure::new(Exit::Unreachable, format!("the kubeconfig gives no credentials: {}", one_line(&chain(error))))
-                .next("log in again as its plugin asks; `kubectl auth whoami` uses the same credentials")
-        }
+        kube::Error::Auth(error) => no_credentials(error),
         kube::Error::Service(_) | kube::Error::HyperError(_) => {
-            Failure::new(Exit::Unreachable, format!("cannot reach the API server: {}", one_line(&chain(error))))
+            Failure::new(Exit::Unreachable, format!("cannot reach the API server: {}", unreached(error)))
                 .passing()
                 .next("`kubectl cluster-info` asks the same server; choose another with --kube-context")
         }
@@ -143,6 +163,17 @@ mod tests {
             let denied = failure(json!({"code": code, "reason": "Invalid", "message": message}));
             assert_eq!((denied.exit(), denied.to_string().as_str()), (Exit::Failed, "jane may not change labels"));
         }
+    }
+
+    #[test]
+    fn a_plugin_speaks_for_itself() {
+        let output =
+            std::process::Command::new("/bin/sh").args(["-c", "echo your session has ended >&2; exit 7"]).output();
+        let error = AuthError::AuthExecRun { cmd: "KUBERNETES_EXEC_INFO=...".into(), out: Box::new(output.unwrap()) };
+        let failure = of_error(&kube::Error::Auth(error));
+        assert_eq!(failure.exit(), Exit::Unreachable);
+        let words = "its plugin failed (exit status: 7): your session has ended";
+        assert!(failure.to_string().ends_with(words), "{failure}");
     }
 
     #[test]
