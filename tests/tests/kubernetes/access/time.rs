@@ -90,7 +90,10 @@ pub(super) fn a_deleted_token_ends_what_it_opened(world: &World) -> Result<()> {
         ensure!(refused.as_ref().is_err_and(|status| status.code() == Code::Unauthenticated), "{refused:?}");
         Ok(())
     })?;
-    within(REMEMBERED_BY_BOTH, || Ok(ensure!(watch.is_finished(), "the watch still goes on")))?;
+    within(REMEMBERED_BY_BOTH, || {
+        ensure!(watch.is_finished(), "the watch still goes on");
+        Ok(())
+    })?;
     let ended = watch.join().map_err(|_| anyhow!("the watch panicked"))?;
     ensure!(ended.as_ref().is_err_and(|status| status.code() == Code::Unauthenticated), "{ended:?}");
     Ok(())
@@ -106,7 +109,7 @@ pub(super) fn without_the_api_server_nobody_is_let_in(world: &World) -> Result<(
     let unavailable = loop {
         match clusters(&person) {
             Ok(_) if killed.elapsed() < REMEMBERED + Duration::from_secs(5) => {
-                std::thread::sleep(Duration::from_millis(300))
+                std::thread::sleep(Duration::from_millis(300));
             }
             other => break other,
         }
@@ -119,7 +122,8 @@ pub(super) fn without_the_api_server_nobody_is_let_in(world: &World) -> Result<(
     server.restart()?;
     wait("the hub to ask again", || {
         let listed = clusters(&person).map_err(|status| anyhow!("{status}"))?;
-        Ok(ensure!(listed.len() == 3, "{listed:?}"))
+        ensure!(listed.len() == 3, "{listed:?}");
+        Ok(())
     })
 }
 
