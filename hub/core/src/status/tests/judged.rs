@@ -1,10 +1,12 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use starling_model::{ClusterId, Facts, Health, Uid};
 
 use super::super::*;
+use crate::change::Change;
 use crate::fleet::Problem;
 use crate::index::HealthCounts;
+use crate::records::{ClusterRecord, ClusterStage};
 use crate::resources::status::{
     ACCEPTED, AssignmentStatus, CONNECTED, ClusterStatus, Condition, ConditionStatus, READY, REMOVAL_WAITS,
 };
@@ -56,6 +58,21 @@ fn with_edge() -> Hub {
     hub.write("edge.yaml", &cluster("edge", "env: prod"));
     hub.sync();
     hub
+}
+
+/// The identity that the cluster got when it joined.
+fn joined(hub: &Hub) -> Change {
+    Change::PutCluster(ClusterRecord {
+        id: hub.id("edge"),
+        name: None,
+        keys: Vec::new(),
+        revoked_keys: BTreeSet::new(),
+        fingerprint: String::new(),
+        joined: hub.now,
+        era: 1,
+        joined_with: None,
+        stage: ClusterStage::Attached,
+    })
 }
 
 fn live(hub: &Hub, installs: u32, installs_ready: u32) -> BTreeMap<ClusterId, HeardCluster> {
@@ -179,7 +196,9 @@ fn a_time_of_transition_moves_only_with_the_status() {
 
 #[test]
 fn after_a_restart_nothing_changes_before_clusters_could_come_back() {
-    let hub = with_edge();
+    let mut hub = with_edge();
+    let joined = joined(&hub);
+    hub.fleet.apply(&joined);
     let told = Told { heard: live(&hub, 3, 3), ..Told::default() };
     let before = judge(&hub, &told, &edge(), &taken(&hub, &edge()));
     let seen = Sighting { status: before.clone(), ..taken(&hub, &edge()) };
