@@ -58,7 +58,7 @@ fn committed_clusters_wait(bed: &Bed) -> Result<()> {
 fn the_command_line_points_to_git(bed: &Bed) -> Result<()> {
     let owner = format!("Kustomization flux-system/{REPOSITORY}");
     let delete = ["delete", "assignment", ADDON.name(), "-w", WORKSPACE, "--approve", "1"];
-    bed.expect(&delete, 1, &[&owner, "./management", "Git"])?;
+    bed.expect(&delete, 1, &[&owner, "path ./management", "let Flux apply it"])?;
     let documents = bed.folder().join("by-hand.yaml");
     std::fs::write(&documents, assignment(ADDON, ADDON.second())).context("write a document")?;
     bed.expect(&["apply", "-f", &documents.display().to_string()], 1, &[&owner])?;

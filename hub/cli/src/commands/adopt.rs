@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use starling_proto::v1;
 
+use super::status;
 use super::token::whole_seconds;
 use crate::arguments::change::{AdoptArguments, AdoptFormat};
 use crate::failure::{Exit, Failure};
@@ -53,7 +54,10 @@ pub(super) async fn run(
     let labels: BTreeMap<String, String> = arguments.labels.iter().cloned().collect();
     let made = match source {
         Source::Directory => false,
-        Source::Kubernetes(kubernetes) => make(kubernetes, &arguments.workspace, &reference.name, &labels).await?,
+        Source::Kubernetes(kubernetes) => {
+            refuse_while_the_fleet_holds(hub).await?;
+            make(kubernetes, &arguments.workspace, &reference.name, &labels).await?
+        }
     };
     let request = v1::AdoptRequest {
         workspace: arguments.workspace.clone(),
@@ -93,6 +97,16 @@ pub(super) async fn run(
         AdoptFormat::Helm => output.raw(&adoption.helm),
         AdoptFormat::Json => document::print(output, Notation::Json, "Adoption", &adoption),
     }
+}
+
+/// Leaves no object behind that the hub would not take.
+async fn refuse_while_the_fleet_holds(hub: &Hub) -> Result<(), Failure> {
+    let status = status::get(hub).await?;
+    if status.hold_reason.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new(Exit::FleetHolds, format!("the fleet holds: {}", status.hold_reason))
+        .next(format!("starling store recover --fleet {}", status.fleet)))
 }
 
 /// Makes the ManagedCluster as the person who asks; tells whether it was not there.
