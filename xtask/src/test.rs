@@ -12,6 +12,9 @@ use crate::build::{self, cargo, root};
 /// The protos as they were released last, in the folder of the protos.
 const RELEASED: &str = "released/starling.v1.binpb";
 
+/// The variable that says how many tests of a tier run at once.
+const THREADS: &str = "RUST_TEST_THREADS";
+
 /// What the test command takes.
 #[derive(Debug, Args)]
 pub(crate) struct TestArguments {
@@ -36,12 +39,20 @@ pub(crate) fn run(arguments: &TestArguments) -> Result<()> {
     step("programs", cargo().args(["build", "--workspace", "--bins", "--quiet"]))?;
     let mut tests = cargo();
     tests.args(["test", "--workspace", "--no-fail-fast"]);
+    if std::env::var_os(THREADS).is_none() {
+        tests.env(THREADS, threads().to_string());
+    }
     if let Some(only) = &arguments.only {
         tests.arg(only);
     }
     step("tests", &mut tests)?;
     eprintln!("== all passed in {} s", started.elapsed().as_secs());
     Ok(())
+}
+
+/// Returns how many tests of a tier run at once: those on real parts wait more than they compute.
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(2, |processors| 2 * processors.get())
 }
 
 /// Lints the protos, and compares them with the newest released ones.

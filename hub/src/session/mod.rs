@@ -31,8 +31,8 @@ use crate::shard::Shard;
 use crate::tls::PeerIdentity;
 
 use caller::Caller;
-pub(crate) use end::{End, NAMES as END_NAMES};
 pub use end::RETRY_AFTER;
+pub(crate) use end::{End, NAMES as END_NAMES};
 pub use report::Reports;
 
 /// Messages of one session that wait for its connection.
