@@ -55,7 +55,7 @@ pub(super) fn decide(fleet: &Fleet, sync: &SyncObjects, context: &mut Context<'_
     }
     take::finish(&mut draft, context);
     settle(&mut draft, context);
-    withdraw_deletions(&mut draft);
+    withdraw_deletions(&mut draft, context);
     Ok(draft.decision(Answer::Synced(synced), context))
 }
 

@@ -13,9 +13,9 @@ use super::mint::{Authority, Removal, mint, propose};
 use super::take::drop_empty_workspaces;
 use super::{Context, revise};
 use crate::change::Change;
-use crate::deletion::{Cause, Verdict, among};
+use crate::deletion::{Cause, Verdict, among, holding};
 use crate::fleet::AssignmentInput;
-use crate::records::{ClusterSet, ProposalKind, ProposalRecord, TombstoneRecord, TombstoneScope};
+use crate::records::{AssignmentRecord, ClusterSet, ProposalKind, ProposalRecord, TombstoneRecord, TombstoneScope};
 use crate::resources::{Kind, PLATFORM_NAMESPACE, Resource};
 
 /// Judges every deselection that the draft's changes bring about, then moves assignments to their new revisions.
@@ -73,7 +73,7 @@ fn same_incarnation(
 }
 
 /// Leaves out clusters that are no longer managed: what they hold is theirs.
-fn still_managed(draft: &Draft<'_>, clusters: BTreeSet<ClusterId>) -> BTreeSet<ClusterId> {
+pub(super) fn still_managed(draft: &Draft<'_>, clusters: BTreeSet<ClusterId>) -> BTreeSet<ClusterId> {
     clusters.into_iter().filter(|id| draft.after.cluster(*id).is_some() && draft.after.is_attached(*id)).collect()
 }
 
@@ -94,8 +94,9 @@ fn deselect(
     clusters: &BTreeSet<ClusterId>,
 ) {
     let Some(record) = draft.before.assignment(assignment).cloned() else { return };
-    // An assignment that never had a revision never reached a cluster.
-    if record.revision.is_none() {
+    // An assignment that never had a revision never reached a cluster, but one that was made again while its deletion waited
+    // may be blocked, and what it was before is held still.
+    if record.revision.is_none() && !is_said_to_be_held(draft, context, &record) {
         return;
     }
     let holding = among(clusters.iter().copied(), &draft.after, context.heard, assignment, &record.install, clusters);
@@ -118,6 +119,11 @@ fn deselect(
             propose(draft, context, &removal, &ProposalKind::Deselect, clusters);
         }
     }
+}
+
+/// Tells whether any cluster of the fleet said that it holds an assignment.
+fn is_said_to_be_held(draft: &Draft<'_>, context: &Context<'_>, record: &AssignmentRecord) -> bool {
+    !holding(&draft.after, context.heard, record.uid, &record.install, &BTreeSet::new()).heard.is_empty()
 }
 
 /// Copies what its old workspace deleted to a cluster that moves out of its reach, as old as it was; returns the clusters

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use starling_model::Uid;
+use starling_model::{ClusterId, Uid};
 
 use super::delete::{check_deletable, delete_judged, remove_input};
 use super::draft::Draft;
+use super::mint::{Removal, propose};
+use super::settle::still_managed;
 use super::{Context, DocumentProblem, Synced, detach};
 use crate::change::Change;
-use crate::fleet::Problem;
+use crate::deletion::among;
+use crate::fleet::{AssignmentInput, Problem};
 use crate::records::{Absence, DeletedRecord, InputRecord, ObjectOrigin, ProposalKind, ProposalRecord};
 use crate::resources::{InputKey, Kind, Resource};
 
@@ -114,21 +117,48 @@ pub(super) fn finish(draft: &mut Draft<'_>, context: &mut Context<'_>) {
     judge_tombstone_documents(draft, context);
 }
 
-/// Forgets the deletions that wait for approval of assignments that are there again under the same install.
-pub(super) fn withdraw_deletions(draft: &mut Draft<'_>) {
-    let back: Vec<ProposalRecord> = draft
+/// Forgets the deletions that wait for approval of assignments that are there again under the same install. Clusters of theirs
+/// that are not selected any more are not forgotten with them: they hold it still, and wait as a deselection.
+pub(super) fn withdraw_deletions(draft: &mut Draft<'_>, context: &mut Context<'_>) {
+    let back: Vec<(ProposalRecord, AssignmentInput)> = draft
         .after
         .proposals()
         .filter(|proposal| proposal.kind == ProposalKind::Delete)
-        .filter(|proposal| {
-            draft.after.assignment(proposal.assignment).is_some_and(|record| record.install == proposal.install)
+        .filter_map(|proposal| {
+            let assignment = draft.after.assignment_named(&proposal.name.namespace, &proposal.name.name)?;
+            let is_same = assignment.record.uid == proposal.assignment && assignment.record.install == proposal.install;
+            is_same.then(|| ((**proposal).clone(), assignment))
         })
-        .map(|proposal| (**proposal).clone())
         .collect();
-    for proposal in back {
+    for (proposal, assignment) in back {
+        let selected = draft.after.selected(assignment.document());
+        let rest = still_managed(draft, proposal.clusters.0.difference(&selected).copied().collect());
+        if !rest.is_empty() {
+            propose_rest(draft, context, &proposal, &rest);
+        }
         draft.audit("proposal-withdrawn", &proposal.name, "the assignment is there again");
         draft.change(Change::DeleteProposal(proposal.id));
     }
+}
+
+/// Proposes to take an install from those clusters of a deletion that its assignment does not select now.
+fn propose_rest(
+    draft: &mut Draft<'_>,
+    context: &mut Context<'_>,
+    deletion: &ProposalRecord,
+    rest: &BTreeSet<ClusterId>,
+) {
+    let ProposalRecord { assignment, install, .. } = deletion;
+    let held = among(rest.iter().copied(), &draft.after, context.heard, *assignment, install, rest);
+    let removal = Removal {
+        assignment: *assignment,
+        name: deletion.name.clone(),
+        addon: deletion.addon.clone(),
+        install: install.clone(),
+        installs: held.count(),
+        reason: format!("it was made again and does not select them; before: {}", deletion.reason),
+    };
+    propose(draft, context, &removal, &ProposalKind::Deselect, rest);
 }
 
 /// Tells whether what is there is still what was deleted.

@@ -4,7 +4,7 @@ use rstest::rstest;
 use starling_model::ErrorCode;
 
 use super::kubernetes::{Api, WEB};
-use crate::records::{Absence, ClusterStage};
+use crate::records::{Absence, ClusterStage, ProposalKind};
 use crate::resources::{InputKey, Kind};
 use crate::steward::{Answer, Approve, Delete, Evidence, Join, Request, SourceDeletion};
 use crate::testing::{TO_PROD, assignment, cluster, key, workspace};
@@ -70,6 +70,55 @@ fn beyond_the_budget_it_waits_whole_and_whoever_makes_it_again_has_it_again() {
     assert_eq!(short.code, ErrorCode::ApprovalRequired);
     api.hub.ask(&Request::Approve(Approve { proposal, count: 20 })).expect("it is approved");
     assert_eq!(removed(&api), 20);
+}
+
+/// Selects the first clusters of [`deployed_with_first`].
+const NARROW: &str = "  version: 1.0.0\n  clusterSelector: {matchLabels: {env: prod, ring: first}}";
+
+fn deployed_with_first(clusters: usize, first: usize) -> Api {
+    let mut api = Api::deployed(clusters);
+    for index in 0..first {
+        api.put(&cluster(&format!("edge-{index:03}"), "env: prod, ring: first"));
+    }
+    api
+}
+
+/// Deletes the assignment with a hub that was started anew and heard nobody, and tells how many installs wait and how many go.
+fn delete_unheard(api: &mut Api) -> (SourceDeletion, u64, usize) {
+    api.hub.heard.0.clear();
+    let outcome = api.delete(&WEB(), CONFIRMED);
+    api.vanish(&WEB());
+    let fleet = &api.hub.fleet;
+    let waits =
+        fleet.proposals().map(|proposal| crate::deletion::proposed(fleet, &api.hub.heard, proposal).count()).sum();
+    (outcome, waits, removed(api))
+}
+
+#[rstest]
+#[case::planned("1.0.0")]
+#[case::blocked("9.0.0")]
+fn made_again_narrower_it_leaves_the_other_clusters_waiting(#[case] version: &str) {
+    let mut api = deployed_with_first(50, 3);
+    assert_eq!(api.delete(&WEB(), CONFIRMED), SourceDeletion::Proposed);
+    api.vanish(&WEB());
+    api.put(&assignment("web", &NARROW.replace("1.0.0", version)));
+    let waiting: Vec<_> = api.hub.fleet.proposals().cloned().collect();
+    assert_eq!((waiting.len(), waiting[0].clusters.0.len()), (1, 47));
+    assert_eq!(waiting[0].kind, ProposalKind::Deselect);
+    assert!(api.hub.plans().values().all(|plan| plan.entries.len() == 1 && plan.tombstones.is_empty()));
+    assert_eq!(delete_unheard(&mut api), (SourceDeletion::Proposed, 50, 0));
+}
+
+#[test]
+fn narrowed_after_it_was_made_again_blocked_the_other_clusters_wait() {
+    let mut api = deployed_with_first(50, 3);
+    assert_eq!(api.delete(&WEB(), CONFIRMED), SourceDeletion::Proposed);
+    api.vanish(&WEB());
+    api.put(&assignment("web", &TO_PROD.replace("1.0.0", "9.0.0")));
+    assert_eq!(api.hub.fleet.proposals().count(), 0, "all are selected again");
+    api.put(&assignment("web", &NARROW.replace("1.0.0", "9.0.0")));
+    assert_eq!(api.hub.fleet.proposals().map(|proposal| proposal.clusters.0.len()).sum::<usize>(), 47);
+    assert_eq!(delete_unheard(&mut api), (SourceDeletion::Proposed, 50, 0));
 }
 
 #[rstest]
