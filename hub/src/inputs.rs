@@ -131,7 +131,8 @@ async fn start_kubernetes(
         trust_pem: parts.keyring.authority().pem().to_owned(),
         fleet: parts.keyring.fleet().to_owned(),
     };
-    parts.tasks.spawn(Task::Publish, until(working, kubernetes::publish(connection, published)));
+    let publishing = kubernetes::publish(connection, published, parts.hold.clone());
+    parts.tasks.spawn(Task::Publish, until(working, publishing));
     await_first(parts.hold, async move { drop(settled.wait_for(|settled| *settled).await) }).await;
 }
 

@@ -82,7 +82,7 @@ fn read(document: &serde_json::Value) -> Result<Resource, String> {
 }
 
 /// Returns who wrote last besides the hub; statuses aside.
-fn last_manager(entries: Vec<ManagedFieldsEntry>) -> String {
+pub(super) fn last_manager(entries: Vec<ManagedFieldsEntry>) -> String {
     let others = entries.into_iter().filter(|entry| {
         let is_status = entry.subresource.as_deref().is_some_and(|subresource| !subresource.is_empty());
         !is_status && !matches!(entry.manager.as_deref(), Some(FIELD_MANAGER | "before-first-apply"))
