@@ -88,7 +88,8 @@ pub(crate) async fn start(inputs: Inputs, parts: &InputParts<'_>) -> Source {
             source(SourceKind::Directory, sync, Some(Arc::new(directory)))
         }
         Inputs::Kubernetes(connection) => {
-            let documents: Arc<dyn Documents> = Arc::new(KubernetesDocuments::new(connection.client.clone()));
+            let documents: Arc<dyn Documents> =
+                Arc::new(KubernetesDocuments::new(connection.client.clone(), parts.fleet.clone()));
             start_kubernetes(connection, &documents, &problems, parts).await;
             source(SourceKind::Kubernetes, sync(None), Some(documents))
         }

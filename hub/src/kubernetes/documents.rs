@@ -1,11 +1,14 @@
 //! The objects that the hub itself edits: of a cluster that registered by itself, and of one that was detached.
 
 use std::fmt;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use kube::Client;
-use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams};
+use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
+use starling_hub_core::fleet::Fleet;
 use starling_hub_core::resources::{InputKey, Resource};
+use tokio::sync::watch;
 
 use super::FIELD_MANAGER;
 use super::api::{ApiError, objects_beside, within};
@@ -15,13 +18,22 @@ use crate::source::{Documents, EditError};
 #[derive(Clone)]
 pub struct KubernetesDocuments {
     client: Client,
+    /// The fleet as every reader of the process sees it.
+    fleet: watch::Receiver<Arc<Fleet>>,
 }
 
 impl KubernetesDocuments {
     /// Edits through a client.
     #[must_use]
-    pub fn new(client: Client) -> Self {
-        Self { client }
+    pub fn new(client: Client, fleet: watch::Receiver<Arc<Fleet>>) -> Self {
+        Self { client, fleet }
+    }
+
+    /// Returns what must hold of an object that is removed; `None` if no resource of that name was deleted.
+    fn that_one(&self, key: &InputKey) -> Option<Preconditions> {
+        let fleet = self.fleet.borrow();
+        let uid = fleet.deleted(key)?.origin.as_ref().map(|origin| origin.uid.clone());
+        Some(Preconditions { uid, ..Preconditions::default() })
     }
 }
 
@@ -42,9 +54,12 @@ impl Documents for KubernetesDocuments {
     }
 
     async fn remove(&self, key: &InputKey) -> Result<(), EditError> {
+        // Somebody may have made another of its name meanwhile.
+        let Some(that_one) = self.that_one(key) else { return Ok(()) };
+        let parameters = DeleteParams { preconditions: Some(that_one), ..DeleteParams::background() };
         let api: kube::Api<DynamicObject> = objects_beside(&self.client, key);
-        match within(api.delete(&key.name, &DeleteParams::background())).await {
-            Ok(_) | Err(ApiError::NotFound) => Ok(()),
+        match within(api.delete(&key.name, &parameters)).await {
+            Ok(_) | Err(ApiError::NotFound | ApiError::Conflict(_)) => Ok(()),
             Err(error) => Err(refused(key, &error.to_string())),
         }
     }

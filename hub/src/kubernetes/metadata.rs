@@ -7,7 +7,7 @@ use starling_hub_core::resources::{API_VERSION, InputKey};
 
 use super::api::{ApiError, objects_beside, within};
 use super::seen::Seen;
-use super::{FIELD_MANAGER, FINALIZER};
+use super::{FINALIZER, FINALIZER_MANAGER};
 
 /// How often a write is tried again because somebody else wrote the object in between.
 const ATTEMPTS: usize = 5;
@@ -21,7 +21,7 @@ pub(super) async fn put_finalizer(client: &Client, seen: &Seen) -> Result<(), Ap
     }
     // With the UID in it an apply does not make an object that has gone.
     let patch = json!({ "apiVersion": API_VERSION, "kind": key.kind.as_str(), "metadata": metadata });
-    let params = PatchParams::apply(FIELD_MANAGER).force();
+    let params = PatchParams::apply(FINALIZER_MANAGER).force();
     within(objects_beside(client, key).patch_metadata(&key.name, &params, &Patch::Apply(patch))).await.map(drop)
 }
 
@@ -44,7 +44,7 @@ pub(super) async fn release_finalizer(client: &Client, key: &InputKey, uid: &str
         let rest: Vec<String> = finalizers.into_iter().filter(|name| name != FINALIZER).collect();
         let metadata = json!({ "uid": uid, "resourceVersion": object.metadata.resource_version, "finalizers": rest });
         let patch = Patch::Merge(json!({ "metadata": metadata }));
-        let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        let params = PatchParams { field_manager: Some(FINALIZER_MANAGER.to_owned()), ..PatchParams::default() };
         outcome = within(api.patch_metadata(&key.name, &params, &patch)).await.map(drop);
         match &outcome {
             Err(ApiError::Conflict(_)) => {}

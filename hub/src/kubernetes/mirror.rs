@@ -29,6 +29,8 @@ pub(super) struct Mirror {
     /// The kinds that were listed to the end since the watches began.
     listed: BTreeSet<Kind>,
     waiting: BTreeMap<InputKey, Change>,
+    /// What could not be dealt with and waits for another try; whatever is told of an object takes its place.
+    deferred: BTreeMap<InputKey, Change>,
 }
 
 impl Mirror {
@@ -103,13 +105,29 @@ impl Mirror {
         }
     }
 
-    /// Puts back what could not be dealt with, unless something newer was told meanwhile.
+    /// Puts back what was taken and could not be handed over; nothing was told meanwhile.
     pub(super) fn put_back(&mut self, key: InputKey, change: Change) {
-        self.waiting.entry(key).or_insert(change);
+        self.waiting.insert(key, change);
+    }
+
+    /// Keeps what was handed over, and whose follow-up failed, for another try.
+    pub(super) fn defer(&mut self, key: InputKey, change: Change) {
+        self.deferred.insert(key, change);
+    }
+
+    /// Lets what was deferred wait again.
+    pub(super) fn retry(&mut self) {
+        self.waiting.append(&mut self.deferred);
+    }
+
+    /// Tells whether nothing was deferred.
+    pub(super) fn is_nothing_deferred(&self) -> bool {
+        self.deferred.is_empty()
     }
 
     fn present(&mut self, seen: Seen) -> Option<(InputKey, Option<&Seen>)> {
         let key = seen.key.clone();
+        self.deferred.remove(&key);
         self.there.insert(key.clone());
         let change = match (seen.is_deleting, seen.has_finalizer) {
             (false, _) => Change::Present(Box::new(seen)),
@@ -129,6 +147,7 @@ impl Mirror {
     }
 
     fn gone(&mut self, key: InputKey) {
+        self.deferred.remove(&key);
         self.there.remove(&key);
         self.waiting.insert(key, Change::Gone);
     }
@@ -182,6 +201,22 @@ mod tests {
         assert_eq!(names(&mirror.take(2)), ["a", "b"]);
         assert!(matches!(mirror.take(2).as_slice(), [(_, Change::Present(_))]));
         assert!(mirror.waiting.is_empty());
+    }
+
+    #[test]
+    fn what_was_told_since_takes_the_place_of_what_was_deferred() {
+        let (mut mirror, fleet) = (Mirror::default(), Fleet::new("demo"));
+        for name in ["a", "b"] {
+            mirror.note(Kind::Workspace, Event::Apply(workspace(name, false)), &fleet);
+        }
+        for (key, change) in mirror.take(9) {
+            mirror.defer(key, change);
+        }
+        mirror.note(Kind::Workspace, Event::Apply(workspace("a", false)), &fleet);
+        assert_eq!(names(&mirror.take(9)), ["a"]);
+        mirror.retry();
+        assert_eq!(names(&mirror.take(9)), ["b"]);
+        assert!(mirror.is_nothing_deferred());
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod secrets;
 mod seen;
 mod source;
 pub mod status;
+mod untaken;
 mod waits;
 
 pub use client::{ConnectError, Connection, connect};
@@ -23,13 +24,27 @@ pub use documents::KubernetesDocuments;
 pub use publish::{Published, publish};
 pub use secrets::KeySecret;
 pub use seen::Seen;
-pub use source::{KubernetesSource, Observer, SourceParts, Untaken};
+pub use source::{KubernetesSource, Observer, SourceParts};
+pub use untaken::Untaken;
 
 /// The finalizer under which a deletion is evidence.
 pub const FINALIZER: &str = "starling.dev/evidence";
 
-/// The field manager of what the hub writes besides statuses.
+/// The field manager of what the hub writes besides statuses and finalizers.
 pub const FIELD_MANAGER: &str = "starling-hub";
+
+/// The field manager of the finalizer: of its own, because an apply takes away what its manager applied before and leaves out now.
+pub const FINALIZER_MANAGER: &str = "starling-hub-finalizer";
+
+/// Labels in which Flux and Helm note where an object comes from. A ManagedCluster's are not taken: whoever may not label clusters
+/// may have them written, as the chart's admission policy says with the same list.
+pub const NOTES: [&str; 5] = [
+    "kustomize.toolkit.fluxcd.io/name",
+    "kustomize.toolkit.fluxcd.io/namespace",
+    "helm.toolkit.fluxcd.io/name",
+    "helm.toolkit.fluxcd.io/namespace",
+    "app.kubernetes.io/managed-by",
+];
 
 /// The hub's own namespace where none is named.
 pub const HUB_NAMESPACE: &str = "starling-system";

@@ -7,7 +7,7 @@ use starling_hub_core::records::ObjectOrigin;
 use starling_hub_core::resources::{API_VERSION, InputKey, Kind, Resource};
 use starling_model::Value;
 
-use super::{FIELD_MANAGER, FINALIZER};
+use super::{FIELD_MANAGER, FINALIZER, FINALIZER_MANAGER, NOTES};
 
 /// What kubectl writes for itself, with the whole document in it.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -45,8 +45,12 @@ impl Seen {
         let key = InputKey::new(kind, namespace.as_str(), name.as_str());
         let mut annotations = metadata.annotations.unwrap_or_default();
         annotations.remove(LAST_APPLIED);
+        let mut labels = metadata.labels.unwrap_or_default();
+        if kind == Kind::ManagedCluster {
+            labels.retain(|name, _| !NOTES.contains(&name.as_str()));
+        }
         let mut reduced = json!({
-            "name": name, "labels": metadata.labels.unwrap_or_default(), "annotations": annotations,
+            "name": name, "labels": labels, "annotations": annotations,
         });
         if !namespace.is_empty() {
             reduced["namespace"] = namespace.into();
@@ -85,7 +89,8 @@ fn read(document: &serde_json::Value) -> Result<Resource, String> {
 pub(super) fn last_manager(entries: Vec<ManagedFieldsEntry>) -> String {
     let others = entries.into_iter().filter(|entry| {
         let is_status = entry.subresource.as_deref().is_some_and(|subresource| !subresource.is_empty());
-        !is_status && !matches!(entry.manager.as_deref(), Some(FIELD_MANAGER | "before-first-apply"))
+        !is_status
+            && !matches!(entry.manager.as_deref(), Some(FIELD_MANAGER | FINALIZER_MANAGER | "before-first-apply"))
     });
     let last = others.max_by(|one, other| {
         let time = |entry: &ManagedFieldsEntry| entry.time.as_ref().map(|time| time.0);
@@ -108,7 +113,7 @@ mod tests {
             "apiVersion": API_VERSION, "kind": "ManagedCluster",
             "metadata": {
                 "name": "edge", "namespace": "dev", "uid": "u1", "generation": 3, "resourceVersion": "77",
-                "labels": { "env": "prod" }, "annotations": { LAST_APPLIED: "{}", "owner": "me" },
+                "labels": { "env": "prod", "app.kubernetes.io/managed-by": "x" }, "annotations": { LAST_APPLIED: "{}", "owner": "me" },
                 "finalizers": [FINALIZER], "creationTimestamp": "2026-11-21T08:00:00Z",
                 "managedFields": [
                     { "manager": "kubectl", "operation": "Apply", "time": "2026-11-21T08:00:00Z" },
@@ -127,6 +132,7 @@ mod tests {
         assert_eq!(resource.key(), seen.key);
         let annotations: Vec<_> = resource.metadata().annotations.iter().collect();
         assert_eq!(annotations, [(&"owner".to_owned(), &"me".to_owned())]);
+        assert_eq!(resource.labels().keys().collect::<Vec<_>>(), ["env"]);
         assert_eq!(seen.status["observedGeneration"], 2);
     }
 
@@ -138,5 +144,14 @@ mod tests {
         });
         let seen = Seen::read(Kind::ManagedCluster, object(text)).unwrap();
         assert!(seen.resource.unwrap_err().contains("mystery"));
+    }
+
+    #[test]
+    fn what_anybody_may_label_is_what_selects_nothing() {
+        let policy = include_str!("../../../charts/starling-hub/templates/admission.yaml");
+        let (_, notes) = policy.split_once("- name: notes").unwrap();
+        let (list, _) = notes.split_once(']').unwrap();
+        let listed: Vec<&str> = list.split('\'').skip(1).step_by(2).collect();
+        assert_eq!(listed, NOTES);
     }
 }

@@ -24,6 +24,7 @@ use super::api::{ApiError, objects_of, within};
 use super::mirror::{Change, Mirror};
 use super::namespaces::Namespaces;
 use super::seen::Seen;
+use super::untaken::Untaken;
 use super::waits::Waits;
 use super::{evidence, metadata};
 use crate::metrics::SourceMetrics;
@@ -80,17 +81,21 @@ pub struct SourceParts {
     pub metrics: SourceMetrics,
 }
 
-/// The objects that are there and could not be taken, each with why; shared by who reads and who answers.
-#[derive(Clone, Debug)]
-pub struct Untaken(Arc<watch::Sender<BTreeMap<InputKey, Problem>>>);
+/// What became of what was handed to the steward.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Handed {
+    /// It decided, or what is left to do was deferred.
+    Taken,
+    /// It cannot decide now: everything waits as it did.
+    Refused,
+}
 
 /// Follows the API's objects.
 pub struct KubernetesSource {
     parts: SourceParts,
     mirror: Mirror,
     namespaces: Namespaces,
-    /// What failed, to be tried again at a time.
-    deferred: Vec<(InputKey, Change)>,
+    /// When what was deferred is tried again.
     retry: Option<Instant>,
     /// When what waits is handed over.
     due: Option<Instant>,
@@ -113,7 +118,6 @@ impl KubernetesSource {
             parts,
             mirror: Mirror::default(),
             namespaces: Namespaces::new(),
-            deferred: Vec::new(),
             retry: None,
             due: None,
             noticed: None,
@@ -127,7 +131,7 @@ impl KubernetesSource {
     pub async fn run(mut self) {
         loop {
             self.mirror.reset();
-            self.deferred.clear();
+            self.parts.untaken.clear();
             let mut events = self.watches();
             self.follow(&mut events).await;
             tracing::info!("the fleet moves again: reading every object anew");
@@ -194,30 +198,30 @@ impl KubernetesSource {
         let now = Instant::now();
         if self.retry.is_some_and(|retry| retry <= now) {
             self.retry = None;
-            for (key, change) in std::mem::take(&mut self.deferred) {
-                self.mirror.put_back(key, change);
-            }
+            self.mirror.retry();
             self.probe().await;
         }
         let batch = self.mirror.take(BATCH);
-        if !batch.is_empty() {
-            self.hand_over(batch).await;
+        let outcome = if !batch.is_empty() {
+            self.hand_over(batch).await
         } else if let Some(seen) = self.mirror.take_deletion() {
-            self.settle_deletion(seen).await;
+            self.settle_deletion(seen).await
         } else {
             self.due = None;
             self.noticed = None;
             self.make_namespaces().await;
-            if self.mirror.is_settled() && self.deferred.is_empty() {
+            if self.mirror.is_settled() && self.mirror.is_nothing_deferred() {
                 self.settled.send_replace(true);
             }
             return;
-        }
-        self.due = Some(Instant::now());
+        };
+        // No deletion is judged before what came with it is in the store: it may be the other half of a move.
+        let wait = if outcome == Handed::Refused { RETRY } else { Duration::ZERO };
+        self.due = Some(Instant::now() + wait);
     }
 
     /// Hands objects to the steward, then does what their being known brings.
-    async fn hand_over(&mut self, batch: Vec<(InputKey, Change)>) {
+    async fn hand_over(&mut self, batch: Vec<(InputKey, Change)>) -> Handed {
         let fleet = self.fleet();
         let mut request = SyncObjects::default();
         for (key, change) in &batch {
@@ -270,14 +274,16 @@ impl KubernetesSource {
             self.parts.untaken.set(&key, problem);
         }
         self.follow_up(seen).await;
+        Handed::Taken
     }
 
-    fn refused(&mut self, batch: Vec<(InputKey, Change)>, objects: usize, refusal: &Refusal) {
+    fn refused(&mut self, batch: Vec<(InputKey, Change)>, objects: usize, refusal: &Refusal) -> Handed {
         if refusal.code.retry_helps() || refusal.code == ErrorCode::FleetHolds {
-            batch.into_iter().for_each(|(key, change)| self.defer(key, change));
-        } else {
-            tracing::error!(objects, %refusal, "the steward refused objects");
+            batch.into_iter().for_each(|(key, change)| self.mirror.put_back(key, change));
+            return Handed::Refused;
         }
+        tracing::error!(objects, %refusal, "the steward refused objects");
+        Handed::Taken
     }
 
     /// Puts finalizers on what is in the store now, makes namespaces, and ends what a crash left half done.
@@ -326,22 +332,29 @@ impl KubernetesSource {
     }
 
     /// Confirms a deletion, has it judged, and lets the object go.
-    async fn settle_deletion(&mut self, seen: Box<Seen>) {
+    async fn settle_deletion(&mut self, seen: Box<Seen>) -> Handed {
         let evidence = match evidence::confirm(&self.parts.client, &seen).await {
             Ok(Some(evidence)) => evidence,
             // What there is now is told by the watch.
-            Ok(None) => return,
-            Err(error) => return self.failed("confirm a deletion", seen, true, &error),
+            Ok(None) => return Handed::Taken,
+            Err(error) => {
+                self.failed("confirm a deletion", seen, true, &error);
+                return Handed::Taken;
+            }
         };
         let (key, uid) = (seen.key.clone(), seen.uid.clone());
         let request = SourceDeleted { key: key.clone(), uid, evidence };
         let outcome = match self.parts.steward.submit(ACTOR, Request::SourceDeleted(request)).await {
             Ok(Answer::SourceDeletion(outcome)) => outcome,
-            Ok(_) => return tracing::error!("an answer of the steward does not fit its question"),
+            Ok(_) => {
+                tracing::error!("an answer of the steward does not fit its question");
+                return Handed::Taken;
+            }
             Err(refusal) => return self.refused(vec![(key, Change::Deleting(seen))], 1, &refusal),
         };
         if let Err(error) = metadata::release_finalizer(&self.parts.client, &key, &seen.uid).await {
-            return self.failed("let the finalizer go", seen, true, &error);
+            self.failed("let the finalizer go", seen, true, &error);
+            return Handed::Taken;
         }
         self.parts.untaken.set(&key, None);
         if evidence != Evidence::Confirmed {
@@ -349,6 +362,7 @@ impl KubernetesSource {
             self.namespaces.lost(&key.namespace, &self.fleet());
         }
         tracing::info!(%key, ?evidence, ?outcome, "settled the deletion of an object");
+        Handed::Taken
     }
 
     async fn make_namespaces(&mut self) {
@@ -370,13 +384,13 @@ impl KubernetesSource {
         let key = seen.key.clone();
         tracing::warn!(%key, %error, "cannot {what}, trying again");
         self.parts.untaken.set(&key, Some(Problem::of_object(key.clone(), format!("the hub cannot {what}: {error}"))));
-        self.deferred.push((key, if is_deleting { Change::Deleting(seen) } else { Change::Present(seen) }));
+        self.mirror.defer(key, if is_deleting { Change::Deleting(seen) } else { Change::Present(seen) });
         let wait = if matches!(error, ApiError::Unreachable(_)) { RETRY } else { RETRY_REFUSED };
         self.retry.get_or_insert(Instant::now() + wait);
     }
 
     fn defer(&mut self, key: InputKey, change: Change) {
-        self.deferred.push((key, change));
+        self.mirror.defer(key, change);
         self.retry.get_or_insert(Instant::now() + RETRY);
     }
 
@@ -451,32 +465,5 @@ fn watch_error(error: &watcher::Error) -> ApiError {
         // The watch is too old, and begins anew with a list.
         watcher::Error::WatchError(status) => ApiError::Conflict(status.message.clone()),
         watcher::Error::NoResourceVersion => ApiError::Refused(error.to_string()),
-    }
-}
-
-impl Untaken {
-    /// Follows them.
-    #[must_use]
-    pub fn subscribe(&self) -> watch::Receiver<BTreeMap<InputKey, Problem>> {
-        self.0.subscribe()
-    }
-
-    /// Returns them, by kind, namespace and name.
-    #[must_use]
-    pub fn list(&self) -> Vec<Problem> {
-        self.0.borrow().values().cloned().collect()
-    }
-
-    fn set(&self, key: &InputKey, problem: Option<Problem>) {
-        self.0.send_if_modified(|untaken| match problem {
-            Some(problem) => untaken.insert(key.clone(), problem.clone()).as_ref() != Some(&problem),
-            None => untaken.remove(key).is_some(),
-        });
-    }
-}
-
-impl Default for Untaken {
-    fn default() -> Self {
-        Self(Arc::new(watch::Sender::new(BTreeMap::new())))
     }
 }

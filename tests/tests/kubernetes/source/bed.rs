@@ -83,6 +83,16 @@ pub(super) fn cluster(name: &str) -> String {
     format!("apiVersion: starling.dev/v1alpha1\nkind: ManagedCluster\nmetadata: {{name: {name}, namespace: retail}}\n")
 }
 
+/// Returns a cluster in memory.
+pub(super) fn machine(name: &str) -> Arc<SimulatedCluster> {
+    SimulatedCluster::new(SimulatedOptions {
+        name: name.to_owned(),
+        background_objects: 0,
+        settle: Duration::from_millis(50),
+        kubernetes_version: "v1.35.4".to_owned(),
+    })
+}
+
 impl Fleet {
     fn begin(&mut self, clusters: usize) -> Result<()> {
         // The hub makes the namespaces that these are in.
@@ -91,12 +101,7 @@ impl Fleet {
         for index in 0..clusters {
             let name = format!("edge-{index}");
             self.apply(&cluster(&name))?;
-            let machine = SimulatedCluster::new(SimulatedOptions {
-                name: name.clone(),
-                background_objects: 0,
-                settle: Duration::from_millis(50),
-                kubernetes_version: "v1.35.4".to_owned(),
-            });
+            let machine = machine(&name);
             let stop = self.join(&name, &machine)?;
             self.machines.push((machine, stop));
         }
@@ -110,12 +115,23 @@ impl Fleet {
     fn join(&self, name: &str, machine: &Arc<SimulatedCluster>) -> Result<DropGuard> {
         let adopt = ["adopt", "cluster", name, "--workspace", "retail"];
         let adoption: Adoption = wait("the cluster to be adopted", || self.hub.ask_json(&adopt))?;
+        Ok(self.run_agent(machine, &adoption.token, &adoption.trust_pem, ""))
+    }
+
+    /// Runs an agent that joins with a token, and names its cluster where the token is a workspace's.
+    pub(super) fn run_agent(
+        &self,
+        machine: &Arc<SimulatedCluster>,
+        token: &str,
+        trust_pem: &str,
+        cluster_name: &str,
+    ) -> DropGuard {
         let config = AgentConfig {
             hub: self.hub.address(),
             fleet: self.hub.options().fleet.clone(),
-            trust_pem: adoption.trust_pem.into_bytes(),
-            token: TokenSource::Text(adoption.token),
-            cluster_name: String::new(),
+            trust_pem: trust_pem.as_bytes().to_vec(),
+            token: TokenSource::Text(token.to_owned()),
+            cluster_name: cluster_name.to_owned(),
             identity: IdentityPlace::Secret("identity".to_owned()),
             version: "test".to_owned(),
         };
@@ -123,7 +139,7 @@ impl Fleet {
         let stop = CancellationToken::new();
         let agent = starling_agent::run(config, api, Ports::system(), stop.clone());
         self.runtime.spawn(async move { agent.await.expect("an agent ends when it is asked to") });
-        Ok(stop.drop_guard())
+        stop.drop_guard()
     }
 
     /// Runs kubectl with every right.

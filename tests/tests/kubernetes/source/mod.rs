@@ -7,3 +7,4 @@ mod deletion;
 mod inputs;
 mod keys;
 mod killed;
+mod registering;
