@@ -150,6 +150,15 @@ async fn write(api: &Api<ConfigMap>, published: &Published) -> Result<(), ApiErr
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+    use std::sync::{Arc, Mutex, MutexGuard};
+
+    use http::{Method, Request, Response};
+    use kube::Client;
+    use kube::client::Body;
+    use starling_hub_core::hold::HoldReason;
+    use tokio::sync::Notify;
+
     use super::*;
 
     fn published() -> Published {
@@ -190,5 +199,85 @@ mod tests {
         let now = pace.next + LONGEST + Duration::from_secs(1);
         assert!(!pace.wrote(now));
         assert_eq!(pace.next - now, RETRY, "what lasted begins anew");
+    }
+
+    /// An API server of one ConfigMap, where another writer answers each write at once.
+    #[derive(Clone)]
+    struct Server {
+        present: Arc<Mutex<(u64, ConfigMap)>>,
+        changed: Arc<Notify>,
+        writes: Arc<Mutex<Vec<Instant>>>,
+    }
+
+    impl Server {
+        fn new() -> Self {
+            let present = Arc::new(Mutex::new((1, config("other:7443"))));
+            Self { present, changed: Arc::default(), writes: Arc::default() }
+        }
+
+        fn connection(&self) -> Connection {
+            let server = self.clone();
+            let service = tower::service_fn(move |request: Request<Body>| {
+                let server = server.clone();
+                async move { Ok::<_, Infallible>(Response::new(Body::from(server.answer(request).await.into_bytes()))) }
+            });
+            Connection { client: Client::new(service, "own"), namespace: "own".into() }
+        }
+
+        fn writes(&self) -> MutexGuard<'_, Vec<Instant>> {
+            self.writes.lock().unwrap()
+        }
+
+        fn object(&self) -> (u64, serde_json::Value) {
+            let (version, config) = self.present.lock().unwrap().clone();
+            let metadata = json!({ "name": HUB_CONFIG, "namespace": "own", "resourceVersion": version.to_string() });
+            let data = config.data;
+            (version, json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data }))
+        }
+
+        async fn answer(&self, request: Request<Body>) -> String {
+            let query = request.uri().query().unwrap_or_default().to_owned();
+            if request.method() == Method::PATCH {
+                self.writes().push(Instant::now());
+                self.present.lock().unwrap().0 += 2;
+                self.changed.notify_waiters();
+                return self.object().1.to_string();
+            }
+            let (version, object) = self.object();
+            let Some((_, known)) = query.split_once("resourceVersion=").filter(|_| query.contains("watch=true")) else {
+                let metadata = json!({ "resourceVersion": version.to_string() });
+                let list =
+                    json!({ "apiVersion": "v1", "kind": "ConfigMapList", "metadata": metadata, "items": [object] });
+                return list.to_string();
+            };
+            // Each watch tells of one change, and ends.
+            let known: u64 = known.split('&').next().unwrap().parse().unwrap();
+            loop {
+                let changed = self.changed.notified();
+                let (version, object) = self.object();
+                if version > known {
+                    return format!("{}\n", json!({ "type": "MODIFIED", "object": object }));
+                }
+                changed.await;
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_fight_over_the_address_is_slow() {
+        let server = Server::new();
+        let publishing = publish(server.connection(), published(), Hold::new(None));
+        tokio::time::timeout(Duration::from_secs(5 + 10 + 20 + 40 + 1), publishing).await.unwrap_err();
+        let writes = server.writes().clone();
+        let waits: Vec<u64> = writes.windows(2).map(|pair| (pair[1] - pair[0]).as_secs()).collect();
+        assert_eq!(waits, [5, 10, 20, 40]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_written_over_while_the_fleet_holds() {
+        let server = Server::new();
+        let publishing = publish(server.connection(), published(), Hold::new(Some(HoldReason::StoreEmpty)));
+        tokio::time::timeout(Duration::from_secs(600), publishing).await.unwrap_err();
+        assert!(server.writes().is_empty());
     }
 }
