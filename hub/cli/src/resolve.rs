@@ -70,6 +70,7 @@ pub(crate) async fn query(hub: &Hub, selection: &Selection) -> Result<Query, Fai
         namespace: selection.namespace.clone().unwrap_or_default(),
         assignment,
         health: healths(&selection.health)?,
+        trouble: selection.health.iter().any(|text| means_trouble(text)),
         ..Query::default()
     })
 }
@@ -104,6 +105,10 @@ pub(crate) fn cluster_names(
 
 fn mixed() -> Failure {
     Failure::usage("some names have a workspace and some have none").next("give the workspace once, with `-w`")
+}
+
+fn means_trouble(text: &str) -> bool {
+    text.trim().eq_ignore_ascii_case("trouble")
 }
 
 /// Reads healths as people type them: `failing` covers failing and retrying, `trouble` everything that somebody should

@@ -86,7 +86,7 @@ pub(crate) struct Selection {
     #[arg(long, value_name = "ASSIGNMENT")]
     pub(crate) assignment: Option<String>,
     /// Only these healths: stalled, failing (and retrying), unknown, stale, progressing, deleting, suspended, ready, none;
-    /// 'trouble' is stalled and failing
+    /// 'trouble' is stalled and failing, and for installs also rejected and blocked
     #[arg(long, value_name = "HEALTH", value_delimiter = ',')]
     pub(crate) health: Vec<String>,
 }

@@ -71,7 +71,8 @@ fn binding(namespace: &str) -> String {
 fn granted_by(resource: &str, verb: &str) -> &'static str {
     match (resource, verb) {
         (_, "get" | "list" | "watch") => "starling-viewer",
-        ("workspaces" | "managedclusters/labels", _) => "starling-platform-admin",
+        ("workspaces", _) => "starling-platform-admin",
+        ("managedclusters/labels", _) => "starling-cluster-labeller",
         _ => "starling-workspace-admin",
     }
 }
@@ -95,6 +96,7 @@ mod tests {
         let denial = Denial::parse(cluster_wide).unwrap();
         assert_eq!(denial.what(), "system:serviceaccount:ci:bot may not create workspaces");
         assert!(denial.next().contains("starling-platform-admin") && denial.next().contains("ClusterRoleBinding"));
+        assert!(what_allows("managedclusters/labels", "update", "retail").contains("starling-cluster-labeller"));
         let mint = "serviceaccounts \"bot\" is forbidden: User \"jane\" cannot create resource \"serviceaccounts/token\" in API \
                     group \"\" in the namespace \"ci\"";
         assert!(Denial::parse(mint).unwrap().next().contains("`create` on serviceaccounts/token"));

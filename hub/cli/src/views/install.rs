@@ -84,6 +84,13 @@ impl InstallView {
             || self.report.as_ref().is_some_and(|report| report.state == "rejected")
     }
 
+    fn is_wanted(&self, query: &Query) -> bool {
+        let is_of_health = query.health.is_empty()
+            || self.health.is_some_and(|health| query.health.contains(&health))
+            || (query.trouble && self.is_trouble());
+        is_of_health && (query.namespace.is_empty() || query.namespace == self.install.namespace)
+    }
+
     fn planned_paint(&self) -> Paint {
         match self.planned.as_str() {
             "blocked" => Paint::Bad,
@@ -203,11 +210,47 @@ impl View for InstallView {
         let answer =
             hub.call(request, |mut client, request| async move { client.list_installs(request).await }).await?;
         let installs: Result<Vec<Self>, Failure> = answer.installs.into_iter().map(Self::from_wire).collect();
-        let wanted = |install: &Self| {
-            (query.namespace.is_empty() || query.namespace == install.install.namespace)
-                && (query.health.is_empty() || install.health.is_some_and(|health| query.health.contains(&health)))
-        };
-        let installs = installs?.into_iter().filter(wanted).collect();
+        let installs = installs?.into_iter().filter(|install| install.is_wanted(query)).collect();
         Ok(Page::new(installs, answer.next_page_token, query))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn install(name: &str, planned: &str, health: Option<Health>, state: v1::InstallState) -> InstallView {
+        let report = v1::InstallReport { state: state.into(), ..v1::InstallReport::default() };
+        InstallView {
+            workspace: "retail".into(),
+            cluster: "edge-1".into(),
+            assignment: "starling-platform/podinfo".into(),
+            install: InstallName { namespace: "apps".into(), name: name.into() },
+            planned: planned.into(),
+            reason: String::new(),
+            health,
+            message: String::new(),
+            report: Some(ReportView::from_wire(report).unwrap()),
+        }
+    }
+
+    #[test]
+    fn trouble_is_more_than_what_flux_says() {
+        let installs = [
+            install("well", "render", Some(Health::Ready), v1::InstallState::Applied),
+            install("failing", "render", Some(Health::Failing), v1::InstallState::Applied),
+            install("rejected", "render", Some(Health::Ready), v1::InstallState::Rejected),
+            install("blocked", "blocked", None, v1::InstallState::Applied),
+        ];
+        let wanted = |query: &Query| {
+            installs.iter().filter(|install| install.is_wanted(query)).map(View::name).collect::<Vec<_>>()
+        };
+        let health = Health::ALL.into_iter().filter(|health| health.is_trouble()).collect();
+        let of_flux = Query { health, ..Query::default() };
+        assert_eq!(wanted(&of_flux), ["failing"]);
+        let trouble = Query { trouble: true, ..of_flux };
+        assert_eq!(wanted(&trouble), ["failing", "rejected", "blocked"]);
+        assert_eq!(wanted(&Query { namespace: "other".into(), ..trouble }), [""; 0]);
+        assert_eq!(wanted(&Query::default()).len(), 4);
     }
 }

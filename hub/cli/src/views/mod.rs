@@ -38,6 +38,8 @@ pub(crate) struct Query {
     pub(crate) assignment: String,
     /// Healths; empty is all.
     pub(crate) health: BTreeSet<Health>,
+    /// Whatever somebody should look at, as well as the healths: an install is also in trouble when it is rejected or blocked.
+    pub(crate) trouble: bool,
     /// Names of what is listed; empty is all.
     pub(crate) names: BTreeSet<String>,
 }
