@@ -216,14 +216,14 @@ impl Enrolment {
     /// Lets a method run within the rate of its caller's failures, counts what it refuses, and makes the refusal a status.
     async fn limited<T>(
         &self,
-        (limit, method): (&RateLimit, &'static str),
+        (limit, method): (Option<&RateLimit>, &'static str),
         peer: &Peer,
         run: impl Future<Output = Result<T, Refused>>,
     ) -> Result<Response<T>, Status> {
         let (host, uptime) = (host_of(&peer.address), self.parts.clock.uptime());
-        let result = match limit.check(host, uptime) {
+        let result = match limit.map_or(Ok(()), |limit| limit.check(host, uptime)) {
             Ok(()) => run.await.inspect_err(|refused| {
-                if refused.is_callers_fault() {
+                if let Some(limit) = limit.filter(|_| refused.is_callers_fault()) {
                     limit.failed(host, uptime);
                 }
             }),
@@ -243,12 +243,17 @@ impl Enrolment {
 impl EnrolmentService for Enrolment {
     async fn join(&self, request: tonic::Request<JoinRequest>) -> Result<Response<JoinResponse>, Status> {
         let peer = Peer::of(&request);
-        self.limited((&self.joins, "join"), &peer, self.joined(&peer, request.into_inner())).await
+        self.limited((Some(&self.joins), "join"), &peer, self.joined(&peer, request.into_inner())).await
     }
 
     async fn renew(&self, request: tonic::Request<RenewRequest>) -> Result<Response<RenewResponse>, Status> {
         let peer = Peer::of(&request);
-        self.limited((&self.renewals, "renew"), &peer, self.renewed(&peer, request.into_inner())).await
+        // Whoever holds the key of a certificate of ours is bounded as a cluster: others behind its address cannot lock it out.
+        let limit = match peer.identity {
+            PeerIdentity::None => Some(&self.renewals),
+            PeerIdentity::Valid(_) | PeerIdentity::Expired(_) => None,
+        };
+        self.limited((limit, "renew"), &peer, self.renewed(&peer, request.into_inner())).await
     }
 }
 

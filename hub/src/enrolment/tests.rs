@@ -199,6 +199,19 @@ async fn whoever_guesses_runs_out_of_attempts() {
 }
 
 #[tokio::test]
+async fn whoever_fails_locks_no_neighbour_out() {
+    let subject = Subject::new();
+    let guess = || RenewRequest { csr_der: signing_request().1, ..RenewRequest::default() };
+    for _ in 0..61 {
+        subject.renew(PeerIdentity::None, guess()).await.unwrap_err();
+    }
+    let limited = subject.renew(PeerIdentity::None, guess()).await.unwrap_err();
+    assert_eq!(reason(&limited), "rate-limited");
+    let known = certificate(subject.fleet.agent(CLUSTER, HOUR).certificate_pem.as_bytes());
+    subject.renew(PeerIdentity::Valid(known), guess()).await.unwrap();
+}
+
+#[tokio::test]
 async fn over_the_wire_a_handshake_with_what_a_token_brought_renews_it() {
     let subject = Subject::new();
     let listener = TcpListenerPort::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
