@@ -5,6 +5,7 @@
 pub mod accept;
 pub mod access;
 pub mod api;
+pub mod channel;
 pub mod config;
 pub mod enrolment;
 pub mod hub;

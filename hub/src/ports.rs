@@ -1,6 +1,7 @@
-//! The ports through which the hub meets the world: clock, entropy, listener; and their real implementations.
+//! The ports through which the hub meets the world: clock, entropy, listener, dialer; and their real implementations.
 //!
-//! Everything in the hub that tells the time, draws random bytes or accepts connections does so through a port, so
+//! Everything in the hub that tells the time, draws random bytes, accepts connections or opens them to etcd and to other hub
+//! processes does so through a port, so
 //! that a simulation can put its own behind them. Sleeping is tokio's, which a simulation steps itself.
 
 use std::fmt;
@@ -13,7 +14,7 @@ use rand::rngs::SysRng;
 use rustix::time::{ClockId, clock_gettime};
 use starling_model::{Millis, Uid};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
 /// Tells the time; never sleeps.
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
@@ -58,6 +59,16 @@ pub trait Listener: Send + Sync + 'static {
     fn address(&self) -> String;
 }
 
+/// Opens plain byte streams to etcd and to other processes of the hub; TLS runs on top of them.
+#[async_trait]
+pub trait Dialer: Send + Sync + 'static {
+    /// Connects to `host:port`; may be cancelled.
+    ///
+    /// # Errors
+    /// Whatever the network says; the next attempt may succeed.
+    async fn dial(&self, address: &str) -> io::Result<Box<dyn Io>>;
+}
+
 /// The machine's clocks.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
@@ -65,6 +76,10 @@ pub struct SystemClock;
 /// The operating system's randomness.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OsEntropy;
+
+/// The machine's network, without proxies: etcd and the other processes are near.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TcpDialer;
 
 /// A listening TCP socket.
 #[derive(Debug)]
@@ -106,6 +121,15 @@ impl Clock for SystemClock {
 impl Entropy for OsEntropy {
     fn fill(&self, bytes: &mut [u8]) {
         SysRng.try_fill_bytes(bytes).expect("the operating system always has random bytes once it has booted");
+    }
+}
+
+#[async_trait]
+impl Dialer for TcpDialer {
+    async fn dial(&self, address: &str) -> io::Result<Box<dyn Io>> {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        Ok(Box::new(stream))
     }
 }
 
