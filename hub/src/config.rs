@@ -1,5 +1,7 @@
 //! The hub's flags and environment.
 
+mod process;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,6 +10,7 @@ use clap::Parser;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use starling_model::ids::check_label;
 
+pub use self::process::{NoName, ProcessConfig};
 use crate::keyring::{CLUSTER_LIFETIME, ServerNames};
 use crate::source::SourceKind;
 use crate::telemetry::LogFormat;
@@ -83,6 +86,10 @@ pub struct Config {
     /// Seconds that an orderly end may take
     #[arg(long, env = "STARLING_HUB_SHUTDOWN_SECONDS", value_name = "SECONDS", default_value_t = 20)]
     shutdown_seconds: u64,
+
+    /// Which process this is among several
+    #[command(flatten)]
+    pub process: ProcessConfig,
 }
 
 impl Config {
@@ -101,7 +108,7 @@ impl Config {
     /// Returns the directory of the fleet's secrets.
     #[must_use]
     pub fn keys(&self) -> PathBuf {
-        self.state.join("keys")
+        self.process.keys.clone().unwrap_or_else(|| self.state.join("keys"))
     }
 
     /// Returns the file of the administrator's context.
@@ -126,11 +133,12 @@ impl Config {
         let advertised = self.advertise(bound);
         let host = advertised.rsplit_once(':').map_or(advertised.as_str(), |(host, _)| host);
         let mut names = ServerNames::new(host, bound);
+        // Other processes, and agents that are redirected, dial the own address.
+        if let Some((own, _)) = self.process.own_address.as_deref().and_then(|address| address.rsplit_once(':')) {
+            names.add(own);
+        }
         for name in &self.server_names {
-            match name.trim_matches(['[', ']']).parse() {
-                Ok(address) => names.ips.insert(address),
-                Err(_) => names.dns.insert(name.clone()),
-            };
+            names.add(name);
         }
         names
     }

@@ -156,7 +156,7 @@ impl Enrolment {
                 return Ok(Proven { cluster: peer.cluster, key: peer.key, expired: false });
             }
             PeerIdentity::Expired(peer) => return Ok(Proven { cluster: peer.cluster, key: peer.key, expired: true }),
-            PeerIdentity::None => {}
+            PeerIdentity::None | PeerIdentity::Process(_) => {}
         }
         if request.certificate_pem.is_empty() {
             let message = "a renewal needs the present certificate, in the handshake or with a proof of its key";
@@ -250,7 +250,7 @@ impl EnrolmentService for Enrolment {
         let peer = Peer::of(&request);
         // Whoever holds the key of a certificate of ours is bounded as a cluster: others behind its address cannot lock it out.
         let limit = match peer.identity {
-            PeerIdentity::None => Some(&self.renewals),
+            PeerIdentity::None | PeerIdentity::Process(_) => Some(&self.renewals),
             PeerIdentity::Valid(_) | PeerIdentity::Expired(_) => None,
         };
         self.limited((limit, "renew"), &peer, self.renewed(&peer, request.into_inner())).await

@@ -7,6 +7,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use starling_hub_core::fleet::Fleet;
 use starling_hub_core::hold::{self, Start};
 use starling_hub_core::steward::Request;
@@ -21,15 +22,18 @@ use crate::accept::{self, AcceptLimits, AcceptParts};
 use crate::access::{Access, AccessMetrics, AccessParts, AdminToken, Authenticated, Reviews};
 use crate::api::{Admin, AdminParts};
 use crate::enrolment::{Enrolment, EnrolmentParts};
-use crate::inputs::{self, InputParts};
+use crate::gather::Gather;
+use crate::inputs::{InputParts, Source};
 use crate::keyring::Keyring;
+use crate::many::{Many, ManyParts, Place};
 use crate::metrics::{CertificateCollector, Metrics};
+use crate::peers::ToSteward;
 use crate::ports::{Clock, Entropy, Listener};
 use crate::session::Sessions;
 use crate::settling::Settling;
 use crate::shard::{self, Shard, ShardParts, WholeHub};
 use crate::shutdown::Shutdown;
-use crate::steward::{Audit, Hold, Steward, StewardHandle, StewardParts};
+use crate::steward::{Audit, Authority, Hold, Steward, StewardHandle, StewardParts};
 use crate::store::{Store, keys};
 use crate::tasks::{Deaths, Task, TaskDied, TaskError, Tasks};
 use crate::tls::{self, Tls};
@@ -39,6 +43,7 @@ use crate::view::FleetView;
 use crate::web::Readiness;
 
 pub use crate::inputs::Inputs;
+pub use crate::many::{OneOfMany, Process};
 
 /// The largest admin message, in bytes: what `starling apply` sends at once.
 const ADMIN_MESSAGE: usize = 16 * 1024 * 1024;
@@ -52,10 +57,17 @@ const ANSWERS: Duration = Duration::from_secs(2);
 /// How long agents may take to leave when the process stops.
 const DRAIN: Duration = Duration::from_secs(5);
 
+/// What of an orderly end is kept for the steps after the process has left the ring.
+const LAST_STEPS: Duration = Duration::from_secs(8);
+
+/// How often a process that is one of several reads store and mark before it believes that they do not fit: they are read one
+/// after the other, and others write them meanwhile.
+const LOADS: usize = 3;
+
 /// Everything that a hub is made of.
 pub struct HubParts {
-    /// The process's name, for people.
-    pub name: String,
+    /// Whether the process is the whole hub, or which of several it is.
+    pub process: Process,
     /// The address that agents dial, `host:port`.
     pub agent_address: String,
     /// The fleet's secrets.
@@ -92,6 +104,8 @@ pub struct Hub {
     pub steward: StewardHandle,
     /// The clusters.
     pub shard: Arc<Shard>,
+    /// The clusters of all processes.
+    pub gather: Gather,
     /// The fleet at each position.
     pub fleet: watch::Receiver<Arc<Fleet>>,
     /// Whether the fleet holds.
@@ -103,69 +117,100 @@ pub struct Hub {
     serving: CancellationToken,
     /// Cancelled when the last answer is out.
     served: CancellationToken,
+    /// Its place among others, where it is one of several.
+    place: Option<Place>,
 }
 
 impl Hub {
     /// Starts a hub; it answers as soon as this returns.
     ///
     /// # Errors
-    /// The store cannot be read, or holds what this build does not understand; the keyring cannot serve TLS.
+    /// The store cannot be read, or holds what this build does not understand; the keyring cannot serve TLS; another process
+    /// has the name of this one.
     pub async fn start(parts: HubParts) -> anyhow::Result<Self> {
-        keys::ensure_format(parts.store.as_ref()).await?;
-        let view = FleetView::load(Arc::clone(&parts.store), parts.keyring.fleet()).await?;
+        keys::ensure_format(parts.store.as_ref(), parts.keyring.fleet()).await?;
+        let (view, start) = load(&parts).await?;
         let fleet = view.subscribe();
-        let start = at_start(&parts.keyring, &fleet.borrow());
         let hold = Hold::new(None);
         if let Start::Hold(reason) = start {
             hold.engage(reason);
         }
         let traces = Traces::default();
+        let many = parts.process.one_of_many().map(|process| Many::new(process, &parts, &view));
+        let name = parts.process.name().to_owned();
         let shard = Shard::new(ShardParts {
             fleet: fleet.clone(),
             fleet_key: parts.keyring.fleet_key().clone(),
             hold: hold.clone(),
-            lease: Arc::new(WholeHub),
+            lease: many.as_ref().map_or_else(|| Arc::new(WholeHub) as _, |many| Arc::clone(&many.lease) as _),
             clock: Arc::clone(&parts.clock),
             limits: parts.limits,
-            hub: parts.name.clone(),
+            hub: name.clone(),
+            is_one_of_many: many.is_some(),
+            routing: parts.process.routing(),
+            forwarder: many.as_ref().map(|many| Arc::clone(&many.peers) as _),
             traces: traces.clone(),
         });
+        let others = many.as_ref().map(|many| Arc::clone(&many.peers) as _);
+        let gather = Gather::new(Arc::clone(&shard), others, many.as_ref().map(|_| view.summaries()));
         let (steward_task, steward) = Steward::new(StewardParts {
             store: Arc::clone(&parts.store),
             fleet: fleet.clone(),
             keyring: Arc::clone(&parts.keyring),
-            heard: Arc::clone(&shard) as _,
+            gather: gather.clone(),
+            authority: many.as_ref().map_or(Authority::Whole, |many| Authority::Elected(many.term.clone())),
+            elsewhere: many.as_ref().map(|many| Arc::clone(&many.peers) as _),
             hold: hold.clone(),
             audit: parts.audit,
             clock: Arc::clone(&parts.clock),
             entropy: Arc::clone(&parts.entropy),
-            process: parts.name.clone(),
+            process: name,
             metrics: parts.metrics.steward.clone(),
             traces,
         });
         let serving = CancellationToken::new();
         let (tasks, deaths) = Tasks::new();
         let working = tasks.stopping();
-        tasks.spawn(Task::View, endless(view.run(working.clone())));
+        tasks.spawn(Task::View, endless(view.run(working.clone(), hold.clone())));
         tasks.spawn(Task::Steward, endless(steward_task.run(working.clone())));
         tasks.spawn(Task::Planner, until(working.clone(), Arc::clone(&shard).run_planner()));
-        if start == Start::NewFleet {
-            steward.submit("hub", Request::Begin).await?;
-        }
-
-        let reading = InputParts {
-            tasks: &tasks,
-            steward: &steward,
-            fleet: &fleet,
-            hold: &hold,
-            keyring: &parts.keyring,
-            agent_address: &parts.agent_address,
-            metrics: &parts.metrics.source,
-            shard: &shard,
-            statuses: &parts.metrics.statuses,
-            clock: &parts.clock,
+        let source = Source::open(
+            parts.inputs,
+            InputParts {
+                steward: steward.clone(),
+                fleet: fleet.clone(),
+                hold: hold.clone(),
+                keyring: Arc::clone(&parts.keyring),
+                agent_address: parts.agent_address.clone(),
+                metrics: parts.metrics.source.clone(),
+                gather: gather.clone(),
+                statuses: parts.metrics.statuses.clone(),
+                clock: Arc::clone(&parts.clock),
+            },
+        );
+        let place = match many {
+            None => {
+                if start == Start::NewFleet {
+                    steward.submit("hub", Request::Begin).await?;
+                }
+                source.read(&tasks).await;
+                None
+            }
+            Some(many) => Some(
+                many.start(ManyParts {
+                    tasks: &tasks,
+                    store: &parts.store,
+                    shard: &shard,
+                    gather: &gather,
+                    steward: &steward,
+                    source: &source,
+                    hold: &hold,
+                    keyring: &parts.keyring,
+                    clock: &parts.clock,
+                })
+                .await?,
+            ),
         };
-        let source = inputs::start(parts.inputs, &reading).await;
 
         let tls = Arc::new(Tls::new(&parts.keyring, Arc::clone(&parts.clock))?);
         tasks.spawn(
@@ -192,11 +237,12 @@ impl Hub {
         let admin = Admin::new(AdminParts {
             fleet: fleet.clone(),
             shard: Arc::clone(&shard),
+            gather: gather.clone(),
             steward: steward.clone(),
-            sync: source.sync,
+            sync: source.sync.clone(),
             source: source.kind,
             documents: source.documents.clone(),
-            problems: source.problems,
+            seen: place.as_ref().map(|place| place.seen.clone()),
             hold: hold.clone(),
             access: access.clone(),
             keyring: Arc::clone(&parts.keyring),
@@ -207,6 +253,7 @@ impl Hub {
         let admin = AdminServiceServer::new(admin).max_decoding_message_size(ADMIN_MESSAGE);
         let admin = Traced::new(admin, parts.metrics.calls.clone());
         let admin = Authenticated::new(admin, access);
+        let admin = ToSteward::new(admin, place.as_ref().map(|place| Arc::clone(&place.peers)));
         let enrolment = Enrolment::new(EnrolmentParts {
             keyring: Arc::clone(&parts.keyring),
             steward: Arc::new(steward.clone()),
@@ -216,8 +263,10 @@ impl Hub {
             clock: Arc::clone(&parts.clock),
             entropy: Arc::clone(&parts.entropy),
         });
-        let sessions =
-            Sessions::new(Arc::clone(&shard), Settling { steward: steward.clone(), documents: source.documents });
+        let sessions = Sessions::new(
+            Arc::clone(&shard),
+            Settling { steward: steward.clone(), documents: source.documents.clone() },
+        );
         let (health, health_service) = tonic_health::server::health_reporter();
         health.set_service_status("", tonic_health::ServingStatus::Serving).await;
         let reflection = tonic_reflection::server::Builder::configure()
@@ -239,6 +288,7 @@ impl Hub {
             .add_service(sessions.clone().into_server())
             .add_service(EnrolmentServiceServer::new(enrolment))
             .add_service(admin)
+            .add_optional_service(place.as_ref().map(|place| place.service(&gather, &steward, &parts.keyring)))
             .add_service(health_service)
             .add_service(reflection)
             .serve_with_incoming_shutdown(connections, serving.clone().cancelled_owned());
@@ -253,7 +303,7 @@ impl Hub {
         };
         tasks.spawn(Task::Serve, asked(serving.clone(), working.clone(), server));
         parts.readiness.ready(READY);
-        Ok(Self { steward, shard, fleet, hold, sessions, tasks, deaths, serving, served })
+        Ok(Self { steward, shard, gather, fleet, hold, sessions, tasks, deaths, serving, served, place })
     }
 
     /// Waits until a task that the hub cannot be without has ended.
@@ -264,7 +314,14 @@ impl Hub {
     /// Returns the end of the hub, in order: agents are told to leave, the port closes, decisions end.
     #[must_use]
     pub fn shutdown(self, within: Duration) -> Shutdown {
-        let Self { sessions, tasks, serving, served, .. } = self;
+        let Self { sessions, tasks, serving, served, place, shard, .. } = self;
+        let seat = place.clone();
+        // Its clusters get other owners first, so that their agents are sent there one after another.
+        let leave = async move {
+            if let Some(place) = place {
+                place.hand_over(&shard, within.saturating_sub(LAST_STEPS)).await;
+            }
+        };
         let drain = async move {
             let late = sessions.drain(DRAIN).await;
             if late > 0 {
@@ -272,6 +329,7 @@ impl Hub {
             }
         };
         Shutdown::within(within)
+            .step("leave the ring", leave)
             .step("drain sessions", drain)
             .step("close the port", async move {
                 serving.cancel();
@@ -281,7 +339,32 @@ impl Hub {
                 }
             })
             .step("end the tasks", async move { tasks.stop().await })
+            .step("give up the seat", async move {
+                if let Some(place) = seat {
+                    place.give_up().await;
+                }
+            })
     }
+}
+
+/// Reads the store, and judges it by the mark beside it.
+async fn load(parts: &HubParts) -> anyhow::Result<(FleetView, Start)> {
+    let is_one_of_many = parts.process.one_of_many().is_some();
+    for _ in 1..LOADS {
+        let view = FleetView::load(Arc::clone(&parts.store), parts.keyring.fleet()).await?;
+        if is_one_of_many {
+            // Another process may have begun the fleet, or gone on, since the secrets were read.
+            parts.keyring.refresh_mark().await.context("read the mark")?;
+        }
+        let start = at_start(&parts.keyring, &view.subscribe().borrow());
+        match start {
+            Start::Hold(_) if is_one_of_many => {}
+            start => return Ok((view, start)),
+        }
+    }
+    let view = FleetView::load(Arc::clone(&parts.store), parts.keyring.fleet()).await?;
+    let start = at_start(&parts.keyring, &view.subscribe().borrow());
+    Ok((view, start))
 }
 
 fn at_start(keyring: &Keyring, fleet: &Fleet) -> Start {

@@ -1,4 +1,6 @@
 //! Where resources come from, wired: the tasks that read them, and the ways to edit and to await them.
+//!
+//! Every process has the ways to edit; only the one that decides for the fleet reads, as long as it does.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,16 +8,16 @@ use std::time::Duration;
 use starling_hub_core::fleet::Fleet;
 use starling_hub_core::status::Pace;
 use starling_hub_core::steward::DocumentProblem;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Mutex, mpsc, watch};
 
 use crate::api::Problems;
+use crate::gather::Gather;
 use crate::hub::{endless, until};
 use crate::keyring::Keyring;
 use crate::kubernetes::status::{StatusParts, StatusWriter};
 use crate::kubernetes::{self, Connection, KubernetesDocuments, KubernetesSource, Published, SourceParts, Untaken};
 use crate::metrics::{SourceMetrics, StatusMetrics};
 use crate::ports::Clock;
-use crate::shard::Shard;
 use crate::source::{self, Directory, Documents, Scan, SourceKind};
 use crate::steward::{Hold, StewardHandle};
 use crate::sync::{Sync, SyncParts};
@@ -38,20 +40,21 @@ pub enum Inputs {
 }
 
 /// What reading resources works with.
-pub(crate) struct InputParts<'a> {
-    pub(crate) tasks: &'a Tasks,
-    pub(crate) steward: &'a StewardHandle,
-    pub(crate) fleet: &'a watch::Receiver<Arc<Fleet>>,
-    pub(crate) hold: &'a Hold,
-    pub(crate) keyring: &'a Keyring,
-    pub(crate) agent_address: &'a str,
-    pub(crate) metrics: &'a SourceMetrics,
-    pub(crate) shard: &'a Arc<Shard>,
-    pub(crate) statuses: &'a StatusMetrics,
-    pub(crate) clock: &'a Arc<dyn Clock>,
+#[derive(Clone)]
+pub(crate) struct InputParts {
+    pub(crate) steward: StewardHandle,
+    pub(crate) fleet: watch::Receiver<Arc<Fleet>>,
+    pub(crate) hold: Hold,
+    pub(crate) keyring: Arc<Keyring>,
+    pub(crate) agent_address: String,
+    pub(crate) metrics: SourceMetrics,
+    pub(crate) gather: Gather,
+    pub(crate) statuses: StatusMetrics,
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
-/// The ways to a running source.
+/// The ways to a source.
+#[derive(Clone)]
 pub(crate) struct Source {
     pub(crate) kind: SourceKind,
     /// Reads the directory at once; of another source it has nothing to read.
@@ -60,81 +63,102 @@ pub(crate) struct Source {
     pub(crate) documents: Option<Arc<dyn Documents>>,
     /// What could not be taken.
     pub(crate) problems: Problems,
+    origin: Origin,
+    parts: InputParts,
 }
 
-/// Starts reading, and waits until everything was read once; a source that is never quiet, or away, does not keep the hub.
-pub(crate) async fn start(inputs: Inputs, parts: &InputParts<'_>) -> Source {
-    let problems = Problems::default();
-    let sync = |directory: Option<Directory>| {
-        let (steward, problems, hold) = (parts.steward.clone(), problems.clone(), parts.hold.clone());
-        Sync::new(SyncParts { steward, problems, hold, directory, metrics: parts.metrics.clone() })
-    };
-    let working = parts.tasks.stopping();
-    let source = |kind, sync, documents| Source { kind, sync, documents, problems: problems.clone() };
-    match inputs {
-        Inputs::Scans(scans) => {
-            let sync = sync(None);
-            parts.tasks.spawn(Task::Sync, until(working, sync.clone().run(scans)));
-            source(SourceKind::Directory, sync, None)
-        }
-        Inputs::Directory(directory) => {
-            let (sender, scans) = mpsc::channel(SCANS);
-            let following = source::follow(directory.clone(), sender, working.clone());
-            parts.tasks.spawn(Task::Source, endless(following));
-            let sync = sync(Some(directory.clone()));
-            parts.tasks.spawn(Task::Sync, until(working, sync.clone().run(scans)));
-            // So that the first question is answered from the whole directory.
-            await_first(parts.hold, sync.settled()).await;
-            source(SourceKind::Directory, sync, Some(Arc::new(directory)))
-        }
-        Inputs::Kubernetes(connection) => {
-            let documents: Arc<dyn Documents> =
-                Arc::new(KubernetesDocuments::new(connection.client.clone(), parts.fleet.clone()));
-            start_kubernetes(connection, &documents, &problems, parts).await;
-            source(SourceKind::Kubernetes, sync(None), Some(documents))
+/// What is read.
+#[derive(Clone)]
+enum Origin {
+    Directory(Directory),
+    Kubernetes(Connection),
+    Scans(Arc<Mutex<mpsc::Receiver<Scan>>>),
+}
+
+impl Source {
+    /// Opens the ways to edit; nothing is read yet.
+    pub(crate) fn open(inputs: Inputs, parts: InputParts) -> Self {
+        let problems = parts.gather.own_problems().clone();
+        let (kind, directory, documents, origin): (_, _, Option<Arc<dyn Documents>>, _) = match inputs {
+            Inputs::Scans(scans) => (SourceKind::Directory, None, None, Origin::Scans(Arc::new(Mutex::new(scans)))),
+            Inputs::Directory(directory) => {
+                let documents = Arc::new(directory.clone());
+                (SourceKind::Directory, Some(directory.clone()), Some(documents), Origin::Directory(directory))
+            }
+            Inputs::Kubernetes(connection) => {
+                let documents = KubernetesDocuments::new(connection.client.clone(), parts.fleet.clone());
+                (SourceKind::Kubernetes, None, Some(Arc::new(documents)), Origin::Kubernetes(connection))
+            }
+        };
+        let sync = Sync::new(SyncParts {
+            steward: parts.steward.clone(),
+            problems: problems.clone(),
+            hold: parts.hold.clone(),
+            directory,
+            metrics: parts.metrics.clone(),
+        });
+        Self { kind, sync, documents, problems, origin, parts }
+    }
+
+    /// Starts reading, and waits until everything was read once; a source that is never quiet, or away, does not keep the hub.
+    pub(crate) async fn read(&self, tasks: &Tasks) {
+        let working = tasks.stopping();
+        match &self.origin {
+            Origin::Scans(scans) => {
+                let (scans, sync) = (Arc::clone(scans), self.sync.clone());
+                let reading = async move { sync.run(&mut *scans.lock().await).await };
+                tasks.spawn(Task::Sync, until(working, reading));
+            }
+            Origin::Directory(directory) => {
+                let (sender, mut scans) = mpsc::channel(SCANS);
+                let following = source::follow(directory.clone(), sender, working.clone());
+                tasks.spawn(Task::Source, endless(following));
+                let sync = self.sync.clone();
+                let reading = async move { sync.run(&mut scans).await };
+                tasks.spawn(Task::Sync, until(working, reading));
+                // So that the first question is answered from the whole directory.
+                await_first(&self.parts.hold, self.sync.settled()).await;
+            }
+            Origin::Kubernetes(connection) => self.read_kubernetes(connection, tasks).await,
         }
     }
-}
 
-async fn start_kubernetes(
-    connection: Connection,
-    documents: &Arc<dyn Documents>,
-    problems: &Problems,
-    parts: &InputParts<'_>,
-) {
-    let working = parts.tasks.stopping();
-    let untaken = Untaken::default();
-    let (statuses, sightings) = StatusWriter::new(StatusParts {
-        client: connection.client.clone(),
-        fleet: parts.fleet.clone(),
-        shard: Arc::clone(parts.shard),
-        hold: parts.hold.clone(),
-        untaken: untaken.clone(),
-        pace: Pace::default(),
-        metrics: parts.statuses.clone(),
-        clock: Arc::clone(parts.clock),
-    });
-    let (reading, mut settled) = KubernetesSource::new(SourceParts {
-        client: connection.client.clone(),
-        steward: parts.steward.clone(),
-        fleet: parts.fleet.clone(),
-        hold: parts.hold.clone(),
-        documents: Arc::clone(documents),
-        untaken: untaken.clone(),
-        observers: vec![sightings],
-        metrics: parts.metrics.clone(),
-    });
-    parts.tasks.spawn(Task::Source, until(working.clone(), reading.run()));
-    parts.tasks.spawn(Task::Status, until(working.clone(), statuses.run()));
-    parts.tasks.spawn(Task::Sync, until(working.clone(), show(untaken, problems.clone())));
-    let published = Published {
-        address: parts.agent_address.to_owned(),
-        trust_pem: parts.keyring.authority().pem().to_owned(),
-        fleet: parts.keyring.fleet().to_owned(),
-    };
-    let publishing = kubernetes::publish(connection, published, parts.hold.clone());
-    parts.tasks.spawn(Task::Publish, until(working, publishing));
-    await_first(parts.hold, async move { drop(settled.wait_for(|settled| *settled).await) }).await;
+    async fn read_kubernetes(&self, connection: &Connection, tasks: &Tasks) {
+        let Some(documents) = &self.documents else { return };
+        let (parts, working) = (&self.parts, tasks.stopping());
+        let untaken = Untaken::default();
+        let (statuses, sightings) = StatusWriter::new(StatusParts {
+            client: connection.client.clone(),
+            fleet: parts.fleet.clone(),
+            gather: parts.gather.clone(),
+            hold: parts.hold.clone(),
+            untaken: untaken.clone(),
+            pace: Pace::default(),
+            metrics: parts.statuses.clone(),
+            clock: Arc::clone(&parts.clock),
+        });
+        let (reading, mut settled) = KubernetesSource::new(SourceParts {
+            client: connection.client.clone(),
+            steward: parts.steward.clone(),
+            fleet: parts.fleet.clone(),
+            hold: parts.hold.clone(),
+            documents: Arc::clone(documents),
+            untaken: untaken.clone(),
+            observers: vec![sightings],
+            metrics: parts.metrics.clone(),
+        });
+        tasks.spawn(Task::Source, until(working.clone(), reading.run()));
+        tasks.spawn(Task::Status, until(working.clone(), statuses.run()));
+        tasks.spawn(Task::Sync, until(working.clone(), show(untaken, self.problems.clone())));
+        let published = Published {
+            address: parts.agent_address.clone(),
+            trust_pem: parts.keyring.authority().pem().to_owned(),
+            fleet: parts.keyring.fleet().to_owned(),
+        };
+        let publishing = kubernetes::publish(connection.clone(), published, parts.hold.clone());
+        tasks.spawn(Task::Publish, until(working, publishing));
+        await_first(&parts.hold, async move { drop(settled.wait_for(|settled| *settled).await) }).await;
+    }
 }
 
 /// Waits for the first reading, for a time; while the fleet holds, nothing of it would be taken.

@@ -71,7 +71,7 @@ impl Sync {
     }
 
     /// Hands over what a reader of the directory sends, until it is gone.
-    pub async fn run(self, mut scans: mpsc::Receiver<Scan>) {
+    pub async fn run(self, scans: &mut mpsc::Receiver<Scan>) {
         let mut hold = self.parts.hold.subscribe();
         let mut waiting: Option<Scan> = None;
         loop {

@@ -37,6 +37,24 @@ pub enum Task {
     Planner,
     /// Issues the hub's own certificate again before it ends.
     CertificateRenewal,
+    /// Keeps this process's lease and its key, where it is one of several.
+    Seat,
+    /// Takes part in elections of the process that decides.
+    Election,
+    /// Begins and ends what only the process that decides does.
+    Terms,
+    /// Writes the ring as processes come and go.
+    Ring,
+    /// Keeps the hold of all processes the same.
+    Hold,
+    /// Sends agents to their new owners when the ring changes.
+    Mover,
+    /// Forgets clusters whose new owners have their whole picture.
+    Release,
+    /// Follows the other processes.
+    Peers,
+    /// Writes what is known of this process's clusters into the store, now and then.
+    Summaries,
 }
 
 /// What the end of a task means while the hub is not stopping.
@@ -91,9 +109,19 @@ impl Task {
             | Self::View
             | Self::Source
             | Self::Sync
-            | Self::Planner => Death::StopsTheHub,
+            | Self::Planner
+            | Self::Seat
+            | Self::Election
+            | Self::Terms
+            | Self::Ring
+            | Self::Hold
+            | Self::Mover
+            | Self::Release
+            | Self::Peers => Death::StopsTheHub,
             // The certificate that is there serves for weeks, and a restart issues another.
             Self::CertificateRenewal => Death::IsReported,
+            // What is known is shown all the same, and older words of it are there.
+            Self::Summaries => Death::IsReported,
             // What was published or written stays there.
             Self::Publish | Self::Status => Death::IsReported,
         }
@@ -114,6 +142,15 @@ impl Task {
             Self::Status => "status",
             Self::Planner => "planner",
             Self::CertificateRenewal => "certificate-renewal",
+            Self::Seat => "seat",
+            Self::Election => "election",
+            Self::Terms => "terms",
+            Self::Ring => "ring",
+            Self::Hold => "hold",
+            Self::Mover => "mover",
+            Self::Release => "release",
+            Self::Peers => "peers",
+            Self::Summaries => "summaries",
         }
     }
 }

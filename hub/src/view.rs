@@ -1,12 +1,16 @@
 //! The fleet as this process sees it: the store's records at a position, followed as they change.
 //!
-//! Owns reading the store into a [`Fleet`] and publishing each position. Everything in the process that plans, judges or
+//! Owns reading the store into a [`Fleet`], and into what is seen of the hub's processes, and publishing each position. Everything in the process that plans, judges or
 //! answers reads from here, so that no two parts ever use views that cannot be compared.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::gather::Summaries;
+use crate::member::Topology;
+use crate::steward::Hold;
 use starling_hub_core::fleet::Fleet;
+use starling_hub_core::hold::HoldReason;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -30,9 +34,18 @@ pub enum ViewError {
 /// Follows the store.
 pub struct FleetView {
     store: Arc<dyn Store>,
-    fleet: Fleet,
-    revision: Revision,
+    read: Read,
     published: watch::Sender<Arc<Fleet>>,
+    seen: watch::Sender<Arc<Topology>>,
+    summaries: watch::Sender<Arc<Summaries>>,
+}
+
+/// What was read, as of a revision.
+struct Read {
+    fleet: Fleet,
+    topology: Topology,
+    summaries: Summaries,
+    revision: Revision,
 }
 
 impl FleetView {
@@ -41,9 +54,23 @@ impl FleetView {
     /// # Errors
     /// The store cannot be read, or holds what this build does not understand.
     pub async fn load(store: Arc<dyn Store>, fleet_name: &str) -> Result<Self, ViewError> {
-        let (fleet, revision) = read(store.as_ref(), fleet_name).await?;
-        let published = watch::Sender::new(Arc::new(fleet.clone()));
-        Ok(Self { store, fleet, revision, published })
+        let read = Read::whole(store.as_ref(), fleet_name).await?;
+        let published = watch::Sender::new(Arc::new(read.fleet.clone()));
+        let seen = watch::Sender::new(Arc::new(read.topology.clone()));
+        let summaries = watch::Sender::new(Arc::new(read.summaries.clone()));
+        Ok(Self { store, read, published, seen, summaries })
+    }
+
+    /// Follows what was last known of clusters.
+    #[must_use]
+    pub fn summaries(&self) -> watch::Receiver<Arc<Summaries>> {
+        self.summaries.subscribe()
+    }
+
+    /// Follows what is seen of the hub's processes; a slow reader gets the newest.
+    #[must_use]
+    pub fn processes(&self) -> watch::Receiver<Arc<Topology>> {
+        self.seen.subscribe()
     }
 
     /// Follows the fleet; a slow reader gets the newest.
@@ -52,8 +79,9 @@ impl FleetView {
         self.published.subscribe()
     }
 
-    /// Follows the store until cancelled; after an error, or when it was too slow, it reads everything again.
-    pub async fn run(mut self, cancelled: CancellationToken) {
+    /// Follows the store until cancelled; after an error, or when it was too slow, it reads everything again. Where that shows
+    /// less than was known, the fleet holds before anybody sees it.
+    pub async fn run(mut self, cancelled: CancellationToken, hold: Hold) {
         loop {
             tokio::select! {
                 biased;
@@ -66,9 +94,12 @@ impl FleetView {
                     }
                 },
             }
-            match read(self.store.as_ref(), self.fleet.name()).await {
-                Ok((fleet, revision)) => {
-                    (self.fleet, self.revision) = (fleet, revision);
+            match Read::whole(self.store.as_ref(), self.read.fleet.name()).await {
+                Ok(read) => {
+                    if let Some(reason) = went_back(&self.read.fleet, &read.fleet) {
+                        hold.engage(reason);
+                    }
+                    self.read = read;
                     self.publish();
                 }
                 Err(error) => tracing::warn!(%error, "cannot read the store, trying again"),
@@ -78,15 +109,15 @@ impl FleetView {
 
     /// Follows the store until events were lost.
     async fn follow(&mut self) -> Result<(), ViewError> {
-        let mut watch = self.store.watch(keys::PREFIX, self.revision).await?;
+        let mut watch = self.store.watch(keys::PREFIX, self.read.revision).await?;
         loop {
             match watch.next().await? {
                 Watched::Compacted => return Ok(()),
                 Watched::Events { revision, events } => {
                     for event in &events {
-                        apply(&mut self.fleet, event)?;
+                        self.read.apply(event)?;
                     }
-                    self.revision = revision;
+                    self.read.revision = revision;
                     self.publish();
                 }
             }
@@ -94,24 +125,59 @@ impl FleetView {
     }
 
     fn publish(&self) {
-        self.published.send_replace(Arc::new(self.fleet.clone()));
+        let is_news =
+            |fleet: &Arc<Fleet>| fleet.position() != self.read.fleet.position() || fleet.era() != self.read.fleet.era();
+        if is_news(&self.published.borrow()) {
+            self.published.send_replace(Arc::new(self.read.fleet.clone()));
+        }
+        self.seen.send_if_modified(|seen| {
+            let is_news = **seen != self.read.topology;
+            if is_news {
+                *seen = Arc::new(self.read.topology.clone());
+            }
+            is_news
+        });
+        self.summaries.send_if_modified(|summaries| {
+            let is_news = !summaries.is_same(&self.read.summaries);
+            if is_news {
+                *summaries = Arc::new(self.read.summaries.clone());
+            }
+            is_news
+        });
     }
 }
 
-async fn read(store: &dyn Store, fleet_name: &str) -> Result<(Fleet, Revision), ViewError> {
-    let range = store.range(keys::PREFIX).await?;
-    let mut fleet = Fleet::new(fleet_name);
-    for entry in range.entries {
-        apply(&mut fleet, &Event::Put(entry))?;
-    }
-    Ok((fleet, range.revision))
+/// Tells whether a store went back: it was restored, or lost.
+fn went_back(known: &Fleet, read: &Fleet) -> Option<HoldReason> {
+    let era = known.era()?.era;
+    let is_newer = read.era().is_some_and(|record| record.era.number > era.number);
+    let went_back = !is_newer && read.position() < known.position();
+    went_back.then(|| HoldReason::WentBack { store: read.position(), era: era.number, known: known.position() })
 }
 
-fn apply(fleet: &mut Fleet, event: &Event) -> Result<(), ViewError> {
-    match keys::decode(event)? {
-        Record::Change(change) => fleet.apply(&change),
-        Record::Position(position) => fleet.set_position(position),
-        Record::Other => {}
+impl Read {
+    async fn whole(store: &dyn Store, fleet_name: &str) -> Result<Self, ViewError> {
+        let range = store.range(keys::PREFIX).await?;
+        let (fleet, topology, summaries) = (Fleet::new(fleet_name), Topology::default(), Summaries::default());
+        let mut read = Self { fleet, topology, summaries, revision: range.revision };
+        for entry in range.entries {
+            read.apply(&Event::Put(entry))?;
+        }
+        Ok(read)
     }
-    Ok(())
+
+    fn apply(&mut self, event: &Event) -> Result<(), ViewError> {
+        match keys::decode(event)? {
+            Record::Change(change) => self.fleet.apply(&change),
+            Record::Position(position) => self.fleet.set_position(position),
+            Record::Member(name, Some(member)) => drop(self.topology.members.insert(name, member)),
+            Record::Member(name, None) => drop(self.topology.members.remove(&name)),
+            Record::Steward(steward) => self.topology.steward = steward,
+            Record::Hold(hold) => self.topology.hold = hold,
+            Record::Summaries(place, Some(record)) => drop(self.summaries.0.insert(place, Arc::new(record))),
+            Record::Summaries(place, None) => drop(self.summaries.0.remove(&place)),
+            Record::Other => {}
+        }
+        Ok(())
+    }
 }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::digest::Digest;
 use crate::facts::Facts;
 use crate::fence::Fence;
@@ -246,7 +248,7 @@ pub enum DesiredAction {
 }
 
 /// Something to do once.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Command {
     /// Its identity, for the result.
     pub id: Uid,
@@ -259,7 +261,8 @@ pub struct Command {
 }
 
 /// What a command does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum CommandVerb {
     /// Asks Flux to reconcile now.
     Reconcile,
@@ -270,7 +273,7 @@ pub enum CommandVerb {
 }
 
 /// The outcome of a command for each of its objects.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommandResult {
     /// Which command.
     pub id: Uid,

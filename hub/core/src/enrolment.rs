@@ -7,6 +7,7 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
 use starling_model::{ClusterId, Digest, DigestWriter};
 
 use crate::fleet::Fleet;
@@ -25,7 +26,8 @@ pub struct JoinToken {
 pub struct NotAToken;
 
 /// Why a credential is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum CredentialRefusal {
     /// No such token was made, or it is void.
     TokenUnknown,

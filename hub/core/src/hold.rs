@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
 use starling_model::{Era, Fence, Position};
 
 /// Positions are reserved in blocks of this many, before they are used.
@@ -31,7 +32,8 @@ pub enum Start {
 }
 
 /// Why a fleet holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum HoldReason {
     /// There is a mark, and the store is empty.
     StoreEmpty,
@@ -59,6 +61,15 @@ pub enum HoldReason {
         era: u64,
         /// The position that was shown.
         shown: Position,
+    },
+    /// The store is at an earlier position than this process has read of it before.
+    WentBack {
+        /// The store's position now; zero where it is empty.
+        store: Position,
+        /// The era number that was known.
+        era: u64,
+        /// The position that was known.
+        known: Position,
     },
 }
 
@@ -117,6 +128,9 @@ impl fmt::Display for HoldReason {
             }
             Self::BehindFence { store, era, shown } => {
                 write!(f, "an agent has seen position {shown} of era {era}, and the store is at {store}")?;
+            }
+            Self::WentBack { store, era, known } => {
+                write!(f, "the store went back to position {store}, from position {known} of era {era}")?;
             }
         }
         f.write_str(": nothing moves until `starling store recover` is run")

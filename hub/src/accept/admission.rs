@@ -59,6 +59,8 @@ impl Place {
     pub(super) fn of(self, identity: &PeerIdentity) -> Option<OpenPlace> {
         let (cluster, uncertified) = match identity {
             PeerIdentity::None => (None, Some(Arc::clone(&self.admission.uncertified).try_acquire_owned().ok()?)),
+            // There are few of them, and without them nothing is decided.
+            PeerIdentity::Process(_) => (None, None),
             PeerIdentity::Valid(certified) | PeerIdentity::Expired(certified) => {
                 let mut clusters = self.admission.clusters();
                 let count = clusters.entry(certified.cluster).or_default();

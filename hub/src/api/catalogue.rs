@@ -4,22 +4,13 @@ use std::collections::BTreeMap;
 
 use starling_hub_core::fleet::{AssignmentInput, Fleet};
 use starling_hub_core::resources::{Kind, Resource as Document, SourceKind};
-use starling_hub_core::session::standing::InstallStanding;
-use starling_model::{ResourceName, Uid};
+use starling_hub_core::status::Tally;
+use starling_model::ResourceName;
 use starling_proto::v1;
 use tonic::Status;
 
 use super::Admin;
 use crate::access::{Caller, Reach, Resource, Verb};
-
-/// How many clusters have an assignment at which standing.
-#[derive(Clone, Copy, Debug, Default)]
-struct Tally {
-    applied: u64,
-    ready: u64,
-    failing: u64,
-    blocked: u64,
-}
 
 impl Admin {
     pub(super) async fn tell_addons(
@@ -80,7 +71,7 @@ impl Admin {
         let is_seen = |name: &ResourceName| {
             reach.covers(&name.namespace, &name.name) || of_objects.covers(&name.namespace, &name.name)
         };
-        let tallies = self.tally();
+        let tallies = self.parts.gather.tallies().await.value;
         let assignments = fleet
             .assignments()
             .filter(|assignment| asked.namespace.is_empty() || asked.namespace == assignment.record.name.namespace)
@@ -90,26 +81,6 @@ impl Admin {
                 tell_assignment(&fleet, &assignment, tally)
             });
         Ok(v1::ListAssignmentsResponse { assignments: assignments.collect() })
-    }
-
-    fn tally(&self) -> BTreeMap<Uid, Tally> {
-        let mut tallies: BTreeMap<Uid, Tally> = BTreeMap::new();
-        for id in self.parts.shard.identities() {
-            for (assignment, standing) in self.parts.shard.install_standings(&id) {
-                let tally = tallies.entry(assignment).or_default();
-                tally.applied += u64::from(standing.is_applied());
-                match standing {
-                    InstallStanding::Ready => tally.ready += 1,
-                    InstallStanding::Failing | InstallStanding::Rejected => tally.failing += 1,
-                    InstallStanding::Blocked => tally.blocked += 1,
-                    InstallStanding::Waiting
-                    | InstallStanding::Applying
-                    | InstallStanding::Applied
-                    | InstallStanding::Kept => {}
-                }
-            }
-        }
-        tallies
     }
 }
 

@@ -6,7 +6,7 @@ use starling_hub_core::resources::{InputKey, Kind, Resource};
 use starling_hub_core::steward::{
     Adopt, Answer, ApplyResources, Approve, Checked, Delete, Deletion, Outcome, Recover, Refusal, Request as Ask,
 };
-use starling_model::{ErrorCode, ResourceName, Uid, ids};
+use starling_model::{ErrorCode, Fence, ResourceName, Uid, ids};
 use starling_proto::v1;
 use tonic::{Request, Response, Status};
 
@@ -200,13 +200,24 @@ impl Admin {
         let recover = Recover {
             fleet: request.into_inner().fleet,
             mark: self.parts.keyring.mark().mark().map(|mark| (mark.era, mark.reserved)),
-            shown: self.parts.shard.newest_shown_fence(),
+            shown: self.newest_shown(),
         };
         let Answer::Recovered { era, position } = self.ask(&actor, Ask::Recover(recover)).await? else {
             return Err(internal());
         };
         self.sync(&actor).await?;
         Ok(Response::new(v1::RecoverStoreResponse { era_number: era.number, position: position.0 }))
+    }
+
+    /// Returns the newest genuine fence that any agent has shown to any process.
+    fn newest_shown(&self) -> Option<Fence> {
+        let told = self.parts.seen.as_ref().and_then(|seen| seen.borrow().hold.as_ref()?.shown);
+        let shown = [self.parts.shard.newest_shown_fence(), told.filter(|fence| self.is_genuine(fence))];
+        shown.into_iter().flatten().max_by_key(|fence| (fence.era.number, fence.position))
+    }
+
+    fn is_genuine(&self, fence: &Fence) -> bool {
+        self.parts.keyring.fleet_key().is_genuine(fence)
     }
 
     pub(super) async fn ask(&self, caller: &Caller, request: Ask) -> Result<Answer, Status> {

@@ -54,8 +54,11 @@ impl Admin {
         let fleet = self.fleet();
         let objects = asked.objects.unwrap_or_default();
         let sight = self.sight(&actor, &fleet, objects.selector.as_ref(), &objects.assignment).await?;
-        let filter = self.filter(&fleet, &objects, &sight)?;
-        let selected = filter.map(|filter| self.collect(&filter)).unwrap_or_default();
+        let filter = self.filter(&fleet, &objects, &sight).await?;
+        let selected = match &filter {
+            Some(filter) => self.collect(filter).await,
+            None => BTreeMap::new(),
+        };
         self.permit_command(&actor, &fleet, &selected).await?;
         let total: usize = selected.values().map(Vec::len).sum();
         let (progress, answers) = mpsc::channel(PROGRESS);
@@ -103,11 +106,11 @@ impl Admin {
         ))
     }
 
-    fn collect(&self, filter: &Filter) -> BTreeMap<ClusterId, Vec<ObjectKey>> {
+    async fn collect(&self, filter: &Filter) -> BTreeMap<ClusterId, Vec<ObjectKey>> {
         let mut selected: BTreeMap<ClusterId, Vec<ObjectKey>> = BTreeMap::new();
         let mut after: Option<Cursor> = None;
         loop {
-            let page = self.parts.shard.query(filter, after.as_ref(), PAGE);
+            let page = self.parts.gather.objects(filter, after.as_ref(), PAGE).await.value.page;
             after = page.next();
             for found in page.objects {
                 selected.entry(found.cluster).or_default().push(found.status.key);
@@ -188,7 +191,7 @@ impl Run {
             objects: objects.to_vec(),
             token: parts.clock.now().0.to_string(),
         };
-        parts.shard.send_command(&cluster, command, ANSWERS_WITHIN).await
+        parts.gather.command(cluster, command, ANSWERS_WITHIN).await
     }
 
     async fn note(&self, cluster: ClusterId, outcomes: Vec<Outcome>) -> Result<(), Unheard> {

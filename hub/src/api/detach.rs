@@ -11,7 +11,7 @@ use tonic::{Request, Response, Status};
 use super::permit::caller;
 use super::{Admin, internal};
 use crate::access::{Resource as Access, Verb};
-use crate::shard::InstallView;
+use crate::shard::InstallRow;
 
 impl Admin {
     pub(super) async fn detach_cluster(
@@ -36,31 +36,32 @@ impl Admin {
         let edit_to_make = self.remove(remove).await?;
         Ok(Response::new(v1::DetachResponse { stage: stage.into(), edit_to_make, installs }))
     }
+}
 
-    /// Tells why the removal of what a cluster holds does not come to its end by itself; `None` where it does, or where none is
-    /// under way.
-    pub(super) fn removal_problem(&self, fleet: &Fleet, input: &ClusterInput, connected: bool) -> Option<String> {
-        let ClusterStage::Removing { .. } = fleet.stage(input.id) else { return None };
-        let name = input.name();
-        let detach = format!("starling detach cluster {} --workspace {}", name.name, name.namespace);
-        let held: Vec<InstallView> =
-            self.parts.shard.installs(&input.id).into_iter().filter(|view| view.report.is_some()).collect();
-        if input.document().spec.paused {
-            return Some("its removal waits because the cluster is paused".to_owned());
-        }
-        if !connected {
-            let what = "its agent is not connected, and removes what is installed when it is back";
-            return Some(format!("{what}; to give that up: `{detach} --forget`"));
-        }
-        let not_approved = held.iter().filter(|view| !view.removal).count();
-        if not_approved > 0 {
-            return Some(format!(
-                "{not_approved} installs are beyond what was approved: run `{detach} --delete` again"
-            ));
-        }
-        held.iter().filter_map(|view| view.report.as_ref()).find_map(|report| {
-            let is_stuck = report.state == InstallState::Removing && !report.message.is_empty();
-            is_stuck.then(|| format!("{} cannot be removed: {}", report.install, report.message))
-        })
+/// Tells why the removal of what a cluster holds does not come to its end by itself; `None` where it does, or where none is
+/// under way.
+pub(super) fn removal_problem(
+    fleet: &Fleet,
+    input: &ClusterInput,
+    connected: bool,
+    held: &[InstallRow],
+) -> Option<String> {
+    let ClusterStage::Removing { .. } = fleet.stage(input.id) else { return None };
+    let name = input.name();
+    let detach = format!("starling detach cluster {} --workspace {}", name.name, name.namespace);
+    if input.document().spec.paused {
+        return Some("its removal waits because the cluster is paused".to_owned());
     }
+    if !connected {
+        let what = "its agent is not connected, and removes what is installed when it is back";
+        return Some(format!("{what}; to give that up: `{detach} --forget`"));
+    }
+    let not_approved = held.iter().filter(|view| !view.removal).count();
+    if not_approved > 0 {
+        return Some(format!("{not_approved} installs are beyond what was approved: run `{detach} --delete` again"));
+    }
+    held.iter().filter_map(|view| view.report.as_ref()).find_map(|report| {
+        let is_stuck = report.state == InstallState::Removing && !report.message.is_empty();
+        is_stuck.then(|| format!("{} cannot be removed: {}", report.install, report.message))
+    })
 }

@@ -1,13 +1,14 @@
 //! Lists of installs: what is planned on each cluster, and what its agent says of it.
 
-use starling_model::{Action, Health, ResourceName, Uid};
+use starling_model::Health;
 use starling_proto::v1;
 use tonic::Status;
 
 use super::Admin;
-use super::select::cut;
+use super::select::page_size;
 use crate::access::Caller;
-use crate::shard::InstallView;
+use crate::gather::InstallQuery;
+use crate::shard::InstallRow;
 
 impl Admin {
     pub(super) async fn tell_installs(
@@ -17,53 +18,34 @@ impl Admin {
     ) -> Result<v1::ListInstallsResponse, Status> {
         let fleet = self.fleet();
         let sight = self.sight(caller, &fleet, asked.selector.as_ref(), &asked.assignment).await?;
-        let mut selected = self.select(&fleet, asked.selector.as_ref())?;
-        selected.retain(|known| sight.selects(known) && sight.may_show(&known.name));
-        let mut installs = Vec::new();
-        for known in selected {
-            let is_seen =
-                |view: &InstallView| sight.covers(&known.name) || sight.covers_assignment(&fleet, assignment_of(view));
-            let views = self.parts.shard.installs(&known.id).into_iter().filter(is_seen);
-            let told = views.map(|view| tell_install(&known.name, view));
-            installs.extend(told.filter(|told| asked.assignment.is_empty() || told.assignment == asked.assignment));
-        }
-        installs.sort_by_cached_key(token);
-        let total = installs.len() as u64;
-        let (installs, next_page_token) = cut(installs, asked.page.as_ref(), token);
-        Ok(v1::ListInstallsResponse { installs, next_page_token, total })
+        let size = page_size(asked.page.as_ref());
+        let query = InstallQuery {
+            clusters: self.select_ids(&fleet, asked.selector.as_ref(), &sight).await?,
+            visible: sight.visible(&fleet),
+            assignment: asked.assignment.clone(),
+            after: asked.page.as_ref().map(|page| page.token.clone()).unwrap_or_default(),
+            // One more than is told, so that it shows whether there is another page.
+            size: size + 1,
+        };
+        let found = self.parts.gather.installs(query).await.value;
+        let more = found.rows.len() > size;
+        let rows = &found.rows[..found.rows.len().min(size)];
+        let next_page_token = rows.last().filter(|_| more).map(InstallRow::place).unwrap_or_default();
+        let installs = rows.iter().cloned().map(tell_install).collect();
+        Ok(v1::ListInstallsResponse { installs, next_page_token, total: found.total })
     }
 }
 
-/// The place of an install in the answer's order: NUL sorts before whatever a name may hold.
-fn token(told: &v1::Install) -> String {
-    let install = told.install.clone().unwrap_or_default();
-    format!("{}\0{}\0{}\0{}\0{}", told.workspace, told.cluster, install.namespace, install.name, told.assignment)
-}
-
-fn assignment_of(view: &InstallView) -> Option<Uid> {
-    let reported = view.report.as_ref().map(|report| report.assignment);
-    view.planned.as_ref().map(|entry| entry.assignment).or(reported)
-}
-
-fn tell_install(cluster: &ResourceName, view: InstallView) -> v1::Install {
-    let (planned, reason) = match view.planned.as_ref().map(|entry| &entry.action) {
-        Some(Action::Render(_)) => ("render", String::new()),
-        Some(Action::Keep(reason)) => ("keep", reason.to_string()),
-        Some(Action::Blocked(reason)) => ("blocked", reason.to_string()),
-        None if view.removal => ("remove", String::new()),
-        None => ("held", String::new()),
-    };
-    let planned_name = view.planned.map(|entry| entry.assignment_name);
-    let reported_name = view.report.as_ref().map(|report| report.assignment_name.clone());
+fn tell_install(row: InstallRow) -> v1::Install {
     v1::Install {
-        workspace: cluster.namespace.clone(),
-        cluster: cluster.name.clone(),
-        assignment: planned_name.or(reported_name).unwrap_or_default(),
-        install: Some(view.install.into()),
-        planned: planned.to_owned(),
-        reason,
-        report: view.report.map(Into::into),
-        health: view.health.worst().map_or(v1::Health::Unspecified, |health: Health| health.into()).into(),
-        message: view.message,
+        workspace: row.cluster_name.namespace,
+        cluster: row.cluster_name.name,
+        assignment: row.assignment_name,
+        install: Some(row.install.into()),
+        planned: row.planned.as_str().to_owned(),
+        reason: row.reason,
+        report: row.report.map(Into::into),
+        health: row.worst.map_or(v1::Health::Unspecified, |health: Health| health.into()).into(),
+        message: row.message,
     }
 }

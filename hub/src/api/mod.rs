@@ -31,7 +31,9 @@ use tokio::sync::watch::Receiver;
 use tonic::{Request, Response, Status};
 
 use crate::access::Access;
+use crate::gather::Gather;
 use crate::keyring::Keyring;
+use crate::member::Seen;
 use crate::ports::{Clock, Entropy};
 use crate::shard::Shard;
 use crate::source::{Documents, SourceKind};
@@ -41,7 +43,7 @@ use crate::sync::Sync;
 use permit::caller;
 
 pub(crate) use clusters::connection;
-pub use problems::Problems;
+pub use problems::{FoundProblem, Problems};
 
 /// What the admin API works with.
 #[derive(Clone)]
@@ -50,6 +52,8 @@ pub struct AdminParts {
     pub fleet: Receiver<Arc<Fleet>>,
     /// The clusters of this process.
     pub shard: Arc<Shard>,
+    /// The clusters of all processes.
+    pub gather: Gather,
     /// The way to ask the steward.
     pub steward: StewardHandle,
     /// Hands the directory to the steward.
@@ -58,8 +62,8 @@ pub struct AdminParts {
     pub source: SourceKind,
     /// The documents that the hub edits; `None` where there are none.
     pub documents: Option<Arc<dyn Documents>>,
-    /// What the last scan of the directory could not take.
-    pub problems: Problems,
+    /// What is seen of the processes; `None` in a process that is the whole hub.
+    pub seen: Option<Seen>,
     /// Whether the fleet holds.
     pub hold: Hold,
     /// Who may do what.

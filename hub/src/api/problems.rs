@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use serde::{Deserialize, Serialize};
 use starling_hub_core::fleet::Fleet;
 use starling_hub_core::resources::Kind;
 use starling_hub_core::steward::DocumentProblem;
@@ -17,6 +18,20 @@ use crate::source::Unreadable;
 /// The problems of the last scan, shared by who scans and who answers.
 #[derive(Clone, Debug, Default)]
 pub struct Problems(Arc<Mutex<Last>>);
+
+/// Something that could not be taken, as it travels between processes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FoundProblem {
+    file: String,
+    line: u64,
+    column: u64,
+    kind: String,
+    namespace: String,
+    name: String,
+    message: String,
+    next: String,
+}
 
 #[derive(Debug, Default)]
 struct Last {
@@ -35,28 +50,28 @@ impl Problems {
         self.last().untaken = untaken;
     }
 
-    /// Lists all problems: of files, of documents, of the fleet's resources.
+    /// Lists what could not be taken, of files and of documents.
     #[must_use]
-    pub fn list(&self, fleet: &Fleet) -> Vec<v1::Problem> {
+    pub fn found(&self) -> Vec<FoundProblem> {
         let last = self.last();
-        let unreadable = last.unreadable.iter().map(|bad| v1::Problem {
+        let unreadable = last.unreadable.iter().map(|bad| FoundProblem {
             file: bad.file.clone(),
             line: bad.line,
             column: bad.column,
             message: bad.message.clone(),
             next: "correct the file; until then what it held before stays as it was".into(),
-            ..v1::Problem::default()
+            ..FoundProblem::default()
         });
-        let untaken = last.untaken.iter().map(|document| v1::Problem {
-            file: document.file.clone(),
-            line: document.line,
-            ..of_resource(&document.problem)
+        let untaken = last.untaken.iter().map(|document| {
+            let problem = of_resource(&document.problem);
+            FoundProblem { file: document.file.clone(), line: document.line, ..problem }
         });
-        let resources = fleet.problems().into_iter().map(|problem| {
-            let file = fleet.input(&problem.key).map(|record| record.file.clone()).unwrap_or_default();
-            v1::Problem { file, ..of_resource(&problem) }
-        });
-        unreadable.chain(untaken).chain(resources).collect()
+        unreadable.chain(untaken).collect()
+    }
+
+    /// Forgets everything: another process reads from now on.
+    pub fn clear(&self) {
+        *self.last() = Last::default();
     }
 
     fn last(&self) -> MutexGuard<'_, Last> {
@@ -67,7 +82,12 @@ impl Problems {
 impl Admin {
     /// Lists the problems that a caller sees: of the objects that the caller may list, and all where the caller may list all.
     pub(super) async fn problems_in_sight(&self, caller: &Caller, fleet: &Fleet) -> Result<Vec<v1::Problem>, Status> {
-        let problems = self.parts.problems.list(fleet);
+        let of_source = self.parts.gather.problems().await.value;
+        let of_resources = fleet.problems().into_iter().map(|problem| {
+            let file = fleet.input(&problem.key).map(|record| record.file.clone()).unwrap_or_default();
+            FoundProblem { file, ..of_resource(&problem) }
+        });
+        let problems: Vec<v1::Problem> = of_source.into_iter().chain(of_resources).map(Into::into).collect();
         let mut reaches: BTreeMap<Kind, Reach> = BTreeMap::new();
         for kind in Kind::ALL {
             let there = || {
@@ -92,13 +112,20 @@ impl Admin {
     }
 }
 
-fn of_resource(problem: &starling_hub_core::fleet::Problem) -> v1::Problem {
-    v1::Problem {
+impl From<FoundProblem> for v1::Problem {
+    fn from(found: FoundProblem) -> Self {
+        let FoundProblem { file, line, column, kind, namespace, name, message, next } = found;
+        Self { file, line, column, kind, namespace, name, message, next }
+    }
+}
+
+fn of_resource(problem: &starling_hub_core::fleet::Problem) -> FoundProblem {
+    FoundProblem {
         kind: problem.key.kind.as_str().into(),
         namespace: problem.key.namespace.clone(),
         name: problem.key.name.clone(),
         message: problem.message.clone(),
         next: problem.next.clone(),
-        ..v1::Problem::default()
+        ..FoundProblem::default()
     }
 }

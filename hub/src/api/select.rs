@@ -27,7 +27,11 @@ pub(super) struct Known {
 
 impl Admin {
     /// Lists the clusters of a selector, by workspace and name.
-    pub(super) fn select(&self, fleet: &Fleet, selector: Option<&v1::ClusterSelector>) -> Result<Vec<Known>, Status> {
+    pub(super) async fn select(
+        &self,
+        fleet: &Fleet,
+        selector: Option<&v1::ClusterSelector>,
+    ) -> Result<Vec<Known>, Status> {
         let everything = v1::ClusterSelector::default();
         let selector = selector.unwrap_or(&everything);
         let labels = LabelSelector::parse(&selector.labels).map_err(|error| {
@@ -43,12 +47,17 @@ impl Admin {
             (Known { id: cluster.id, name: cluster.name() }, is_wanted)
         });
         let unlabelled = BTreeMap::new();
-        let unassigned =
-            self.parts.shard.identities().into_iter().filter(|id| fleet.cluster(*id).is_none()).map(|id| {
-                let name = unassigned(id);
-                let is_wanted = wanted(&name, &unlabelled);
-                (Known { id, name }, is_wanted)
-            });
+        // Those that nobody manages are in no workspace and have no labels.
+        let may_have_unassigned = selector.workspace.is_empty() && labels.matches(&unlabelled);
+        let ids = match may_have_unassigned {
+            true => self.parts.gather.unassigned().await.value,
+            false => BTreeSet::new(),
+        };
+        let unassigned = ids.into_iter().map(|id| {
+            let name = unassigned(id);
+            let is_wanted = wanted(&name, &unlabelled);
+            (Known { id, name }, is_wanted)
+        });
         let mut selected: Vec<Known> =
             managed.chain(unassigned).filter_map(|(known, is_wanted)| is_wanted.then_some(known)).collect();
         selected.sort_by(|one, other| one.name.cmp(&other.name));
@@ -56,7 +65,7 @@ impl Admin {
     }
 
     /// Returns the clusters of a selector as a set, as far as the caller may select them; `None` is all.
-    pub(super) fn select_ids(
+    pub(super) async fn select_ids(
         &self,
         fleet: &Fleet,
         selector: Option<&v1::ClusterSelector>,
@@ -64,7 +73,7 @@ impl Admin {
     ) -> Result<Option<BTreeSet<ClusterId>>, Status> {
         match selector {
             Some(selector) if *selector != v1::ClusterSelector::default() => {
-                let selected = self.select(fleet, Some(selector))?.into_iter();
+                let selected = self.select(fleet, Some(selector)).await?.into_iter();
                 Ok(Some(selected.filter(|known| sight.selects(known)).map(|known| known.id).collect()))
             }
             _ => Ok(None),

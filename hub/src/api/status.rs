@@ -1,16 +1,18 @@
 //! What the hub is and how the fleet is, and the proposals that wait, as far as the caller sees them.
 
-use starling_hub_core::deletion::proposed;
+use starling_hub_core::deletion::{Holding, proposed};
 use starling_hub_core::fleet::Fleet;
 use starling_hub_core::index::Filter;
 use starling_hub_core::records::ProposalRecord;
 use starling_hub_core::resources::Kind;
+use starling_hub_core::steward::Heard;
 use starling_model::ResourceName;
 use starling_proto::v1;
 use tonic::Status;
 
 use super::Admin;
 use crate::access::{Caller, Reach, Resource, There, Verb, Wanted};
+use crate::gather::heard;
 
 /// Clusters and objects in numbers.
 #[derive(Clone, Copy, Debug, Default)]
@@ -50,18 +52,20 @@ impl Admin {
     }
 
     async fn numbers(&self, caller: &Caller, fleet: &Fleet, clusters: &Reach) -> Result<Numbers, Status> {
-        let mut selected = self.select(fleet, None)?;
+        let mut selected = self.select(fleet, None).await?;
         let sight = self.faint_sight(caller, fleet, None, None).await?;
         let visible = sight.visible(fleet);
         if clusters.is_everywhere() && visible.is_none() {
-            let overview = self.parts.shard.overview();
+            let overview = self.parts.gather.overview().await.value;
             let (live, ready, objects) = (overview.live, overview.ready, overview.health.total());
             return Ok(Numbers { clusters: selected.len() as u64, live, ready, objects });
         }
         selected.retain(|known| clusters.covers(&known.name.namespace, &known.name.name));
-        let objects = self.parts.shard.query(&Filter { visible, ..Filter::default() }, None, 0).total;
+        let filter = Filter { visible, ..Filter::default() };
+        let objects = self.parts.gather.objects(&filter, None, 0).await.value.page.total;
+        let ids = selected.iter().map(|known| known.id).collect();
         let mut numbers = Numbers { clusters: selected.len() as u64, objects, ..Numbers::default() };
-        for view in selected.iter().filter_map(|known| self.parts.shard.view(&known.id)) {
+        for view in self.parts.gather.views(Some(ids)).await.value.into_values() {
             numbers.live += u64::from(view.standing.live);
             numbers.ready += u64::from(view.standing.ready);
         }
@@ -72,9 +76,13 @@ impl Admin {
         let fleet = self.fleet();
         let reach = self.proposals_in_sight(caller, &fleet).await?;
         let clusters = self.all_clusters_in_sight(caller, &fleet).await?;
-        let proposals = fleet.proposals().filter(|proposal| covers(&reach, proposal)).map(|proposal| {
-            // Counted now: an approval is judged by what would go now.
-            let holding = proposed(&fleet, self.parts.shard.as_ref(), proposal);
+        let seen_proposals: Vec<_> = fleet.proposals().filter(|proposal| covers(&reach, proposal)).collect();
+        // Counted now: an approval is judged by what would go now.
+        let count = |heard: &dyn Heard| -> Vec<Holding> {
+            seen_proposals.iter().map(|proposal| proposed(&fleet, heard, proposal)).collect()
+        };
+        let holdings = heard::ask(&self.parts.gather, count).await;
+        let proposals = seen_proposals.iter().zip(holdings).map(|(proposal, holding)| {
             let seen = |name: &ResourceName| clusters.covers(&name.namespace, &name.name);
             v1::Proposal {
                 id: proposal.id.0.to_vec(),

@@ -7,6 +7,7 @@ use futures::stream;
 use starling_hub_core::fleet::Fleet;
 use starling_proto::v1;
 use tokio::sync::watch::Receiver;
+use tokio::sync::watch::error::RecvError;
 use tonic::Status;
 
 use super::{Admin, Answers};
@@ -21,6 +22,8 @@ struct Watching {
     standing: Standing,
     fleet: Receiver<Arc<Fleet>>,
     changes: Receiver<u64>,
+    /// What changes at other processes, where there are any.
+    elsewhere: Option<Receiver<u64>>,
     notices: u64,
 }
 
@@ -28,8 +31,8 @@ impl Admin {
     /// Sends a notice at once, then one whenever something changed; many changes are one notice. It ends when the caller's token
     /// is no longer good.
     pub(super) fn tell_changes(&self, standing: Standing) -> Answers<v1::WatchResponse> {
-        let (fleet, changes) = (self.parts.fleet.clone(), self.parts.shard.changes());
-        let watching = Watching { admin: self.clone(), standing, fleet, changes, notices: 0 };
+        let (fleet, (changes, elsewhere)) = (self.parts.fleet.clone(), self.parts.gather.changes());
+        let watching = Watching { admin: self.clone(), standing, fleet, changes, elsewhere, notices: 0 };
         Box::pin(stream::unfold(Some(watching), |watching| async move {
             let mut watching = watching?;
             match watching.next().await? {
@@ -53,6 +56,9 @@ impl Watching {
         }
         let position = self.fleet.borrow_and_update().position().0;
         self.changes.borrow_and_update();
+        if let Some(elsewhere) = &mut self.elsewhere {
+            elsewhere.borrow_and_update();
+        }
         Some(self.notice(position).await)
     }
 
@@ -62,6 +68,7 @@ impl Watching {
             biased;
             changed = self.fleet.changed() => changed.ok().map(|()| true),
             changed = self.changes.changed() => changed.ok().map(|()| true),
+            changed = changed(&mut self.elsewhere) => changed.ok().map(|()| true),
             () = tokio::time::sleep(REMEMBERED) => Some(false),
         }
     }
@@ -72,5 +79,13 @@ impl Watching {
         // A position counts what is decided in the whole fleet; who does not see it all gets the number of the notice.
         let sees_all = self.admin.may(&caller, Verb::List, Resource::Clusters, "", "").await?;
         Ok(v1::WatchResponse { position: if sees_all { position } else { self.notices } })
+    }
+}
+
+/// Waits for a change elsewhere, for ever where there is nothing else.
+async fn changed(elsewhere: &mut Option<Receiver<u64>>) -> Result<(), RecvError> {
+    match elsewhere {
+        Some(elsewhere) => elsewhere.changed().await,
+        None => std::future::pending().await,
     }
 }

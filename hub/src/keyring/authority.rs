@@ -164,6 +164,25 @@ impl Authority {
         self.issue(&params, key)
     }
 
+    /// Issues the certificate by which a process of the hub proves to the others who it is.
+    ///
+    /// # Errors
+    /// [`AuthorityError::Issue`].
+    pub(super) fn issue_process(
+        &self,
+        fleet: &str,
+        process: &str,
+        key: &KeyPair,
+        (clock, entropy): (&dyn Clock, &dyn Entropy),
+    ) -> Result<Issued, AuthorityError> {
+        let mut params = params(clock, entropy, SERVER_LIFETIME);
+        params.distinguished_name = name(fleet, "starling-hub");
+        params.subject_alt_names = vec![SanType::URI(process_uri(fleet, process).try_into()?)];
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        self.issue(&params, key)
+    }
+
     fn issue(&self, params: &CertificateParams, key: &impl PublicKeyData) -> Result<Issued, AuthorityError> {
         let certificate = params.signed_by(key, &self.issuer)?;
         let facts = CertificateFacts::read(certificate.der());
@@ -237,12 +256,22 @@ impl ServerNames {
         if !listen.ip().is_unspecified() {
             names.ips.insert(listen.ip());
         }
-        match advertised_host.trim_matches(['[', ']']).parse() {
-            Ok(ip) => names.ips.insert(ip),
-            Err(_) => names.dns.insert(advertised_host.to_owned()),
-        };
+        names.add(advertised_host);
         names
     }
+
+    /// Adds a name or an address.
+    pub fn add(&mut self, host: &str) {
+        match host.trim_matches(['[', ']']).parse() {
+            Ok(ip) => self.ips.insert(ip),
+            Err(_) => self.dns.insert(host.to_owned()),
+        };
+    }
+}
+
+/// Returns the identity that the certificate of a process of the hub carries: `starling://<fleet>/hub/<name>`.
+pub(super) fn process_uri(fleet: &str, process: &str) -> String {
+    format!("starling://{fleet}/hub/{process}")
 }
 
 fn params(clock: &dyn Clock, entropy: &dyn Entropy, lifetime: Duration) -> CertificateParams {

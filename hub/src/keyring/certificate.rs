@@ -5,6 +5,7 @@ use std::time::Duration;
 use rcgen::{CertificateSigningRequestParams, PublicKeyData};
 use rustls_pki_types::{AlgorithmIdentifier, CertificateDer, CertificateSigningRequestDer, alg_id};
 use sha2::{Digest as _, Sha256};
+use starling_model::ids::check_label;
 use starling_model::{ClusterId, Digest, Millis};
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::extensions::GeneralName;
@@ -111,6 +112,14 @@ impl CertificateFacts {
     pub fn cluster(&self, fleet: &str) -> Option<ClusterId> {
         let [uri] = self.uris.as_slice() else { return None };
         ClusterId::from_uri(fleet, uri)
+    }
+
+    /// Returns the one process of the fleet's hub that the certificate names.
+    #[must_use]
+    pub fn process(&self, fleet: &str) -> Option<&str> {
+        let [uri] = self.uris.as_slice() else { return None };
+        let name = uri.strip_prefix("starling://")?.strip_prefix(fleet)?.strip_prefix("/hub/")?;
+        check_label(name).is_ok().then_some(name)
     }
 
     /// Returns how much of the certificate's life is left.

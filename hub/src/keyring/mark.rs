@@ -31,20 +31,19 @@ impl HighWaterMark {
     /// # Errors
     /// The entry is not a mark.
     pub fn read(storage: Arc<dyn KeyStorage>, entries: &Entries) -> io::Result<Self> {
-        let mark = match entries.get(ENTRY) {
-            None => None,
-            Some(json) => {
-                let content: Content = serde_json::from_slice(json)?;
-                Some(Mark { era: content.era, reserved: content.reserved })
-            }
-        };
-        Ok(Self { storage: Some(storage), mark: Mutex::new(mark) })
+        Ok(Self { storage: Some(storage), mark: Mutex::new(read(entries)?) })
     }
 
     /// Keeps a mark in memory.
     #[must_use]
     pub fn in_memory(mark: Option<Mark>) -> Self {
         Self { storage: None, mark: Mutex::new(mark) }
+    }
+
+    /// Takes over the mark among what was read of the storage again.
+    pub(super) fn refresh(&self, entries: &Entries) -> io::Result<()> {
+        *self.present() = read(entries)?;
+        Ok(())
     }
 
     /// Returns the mark; `None` for a new fleet, or when it was lost.
@@ -69,6 +68,12 @@ impl HighWaterMark {
     fn present(&self) -> MutexGuard<'_, Option<Mark>> {
         self.mark.lock().expect("no holder of the mark panics")
     }
+}
+
+fn read(entries: &Entries) -> io::Result<Option<Mark>> {
+    let Some(json) = entries.get(ENTRY) else { return Ok(None) };
+    let content: Content = serde_json::from_slice(json)?;
+    Ok(Some(Mark { era: content.era, reserved: content.reserved }))
 }
 
 #[cfg(test)]

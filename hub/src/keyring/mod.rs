@@ -301,6 +301,30 @@ impl Keyring {
         self.authority.issue_cluster(&self.fleet, cluster, request, lifetime, ports)
     }
 
+    /// Issues the certificate by which this process proves to the others of the hub that it is the one of that name.
+    ///
+    /// # Errors
+    /// [`AuthorityError::Issue`].
+    pub fn issue_process(
+        &self,
+        process: &str,
+        ports: (&dyn Clock, &dyn Entropy),
+    ) -> Result<(ServerIdentity, Millis), AuthorityError> {
+        let key = KeyPair::generate()?;
+        let issued = self.authority.issue_process(&self.fleet, process, &key, ports)?;
+        let identity = ServerIdentity { certificate_pem: issued.pem, key_pem: key.serialize_pem() };
+        Ok((identity, issued.not_after))
+    }
+
+    /// Reads the mark again, which another process of the hub may have written since.
+    ///
+    /// # Errors
+    /// The place cannot be read, or holds no mark.
+    pub async fn refresh_mark(&self) -> io::Result<()> {
+        let Some(storage) = &self.storage else { return Ok(()) };
+        self.mark.refresh(&storage.read().await?)
+    }
+
     /// Issues the hub's certificate again if it is due, and tells whether it did.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ use crate::api::error::status;
 pub const RETRY_AFTER: &str = "starling-retry-after-millis";
 
 /// Why a session ends, or why it was not let in.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) enum End {
     /// The agent went.
     Gone,
@@ -39,12 +39,32 @@ pub(crate) enum End {
     SecondName(String),
     /// Sessions were opened too often.
     TooOften(Duration),
+    /// The cluster belongs to another process, which its agent is told.
+    Elsewhere {
+        /// The other's own address.
+        address: String,
+        /// The ring that says so.
+        epoch: u64,
+    },
+    /// The cluster belongs to another process, which the stream is passed on to.
+    PassOn {
+        /// The other's own address.
+        address: String,
+    },
+    /// The stream could not be passed on.
+    NotPassedOn(String),
+    /// The process that the stream was passed on to ended it.
+    Passed(Box<Status>),
+    /// This process does not know yet where the cluster belongs.
+    Behind,
+    /// The cluster, whose stream another process passes on, belongs to another one by now.
+    Moved,
     /// The hub stops.
     Draining,
 }
 
 /// Every reason's name besides those of a refused identity.
-pub(crate) const NAMES: [&str; 12] = [
+pub(crate) const NAMES: [&str; 18] = [
     "gone",
     "silent",
     "hello",
@@ -56,8 +76,17 @@ pub(crate) const NAMES: [&str; 12] = [
     "quarantined",
     "second-name",
     "too-often",
+    "elsewhere",
+    "pass-on",
+    "not-passed-on",
+    "passed",
+    "behind",
+    "moved",
     "draining",
 ];
+
+/// After how long an agent tries again whose place is not known yet.
+const KNOWN_SOON: Duration = Duration::from_millis(1_000);
 
 impl End {
     /// Returns the reason's name in metrics and logs.
@@ -75,6 +104,12 @@ impl End {
             Self::Quarantined(_) => "quarantined",
             Self::SecondName(_) => "second-name",
             Self::TooOften(_) => "too-often",
+            Self::Elsewhere { .. } => "elsewhere",
+            Self::PassOn { .. } => "pass-on",
+            Self::NotPassedOn(_) => "not-passed-on",
+            Self::Passed(_) => "passed",
+            Self::Behind => "behind",
+            Self::Moved => "moved",
             Self::Draining => "draining",
         }
     }
@@ -100,6 +135,12 @@ impl End {
             | Self::Expired
             | Self::Replaced
             | Self::TooOften(_)
+            | Self::Elsewhere { .. }
+            | Self::PassOn { .. }
+            | Self::NotPassedOn(_)
+            | Self::Passed(_)
+            | Self::Behind
+            | Self::Moved
             | Self::Draining => None,
         }
     }
@@ -124,6 +165,22 @@ impl End {
             }
             Self::SecondName(other) => status(ErrorCode::Conflict, format!("this cluster is connected as {other}")),
             Self::TooOften(after) => retry(status(ErrorCode::LimitExceeded, "sessions are opened too often"), *after),
+            Self::Elsewhere { address, .. } | Self::PassOn { address } => {
+                status(ErrorCode::Unavailable, format!("the cluster belongs to the hub process at {address}"))
+            }
+            Self::NotPassedOn(why) => {
+                let message = format!("the hub process that the cluster belongs to cannot be reached: {why}");
+                retry(status(ErrorCode::Unavailable, message), KNOWN_SOON)
+            }
+            Self::Passed(status) => status.as_ref().clone(),
+            Self::Behind => {
+                let message = "this hub process does not know yet where the cluster belongs";
+                retry(status(ErrorCode::Unavailable, message), KNOWN_SOON)
+            }
+            Self::Moved => {
+                let message = "the cluster belongs to another hub process by now";
+                retry(status(ErrorCode::Unavailable, message), Duration::ZERO)
+            }
             Self::Draining => status(ErrorCode::Unavailable, "the hub process stops"),
         }
     }

@@ -5,6 +5,7 @@
 
 mod caller;
 mod end;
+mod forward;
 mod outgoing;
 mod receive;
 mod report;
@@ -24,6 +25,7 @@ use starling_model::{ClusterId, ErrorCode};
 use starling_proto::v1;
 use starling_proto::v1::session_service_server::{SessionService, SessionServiceServer};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::api::error::status;
@@ -50,6 +52,8 @@ pub struct Sessions {
     shard: Arc<Shard>,
     steward: Arc<dyn Reports>,
     pending: Arc<Mutex<BTreeMap<ClusterId, usize>>>,
+    /// Cancelled when the process stops; streams that are passed on end then.
+    stopping: CancellationToken,
 }
 
 /// What the hub says in one session.
@@ -66,7 +70,8 @@ impl Sessions {
     /// Makes the service; what sessions learn goes to the steward.
     #[must_use]
     pub fn new(shard: Arc<Shard>, steward: impl Reports) -> Self {
-        Self { shard, steward: Arc::new(steward), pending: Arc::default() }
+        let stopping = CancellationToken::new();
+        Self { shard, steward: Arc::new(steward), pending: Arc::default(), stopping }
     }
 
     /// Makes the service as a server takes it, with the limit on one message.
@@ -82,6 +87,7 @@ impl Sessions {
     pub async fn drain(&self, within: Duration) -> usize {
         let tasks = &self.shard.tasks;
         tasks.close();
+        self.stopping.cancel();
         self.shard.end_all(&End::Draining);
         match tokio::time::timeout(within, tasks.wait()).await {
             Ok(()) => 0,
@@ -109,7 +115,7 @@ impl SessionService for Sessions {
         &self,
         request: Request<Streaming<v1::ConnectRequest>>,
     ) -> Result<Response<SessionStream>, Status> {
-        let caller = Caller::identify(request.extensions().get::<PeerIdentity>())?;
+        let caller = Caller::identify(request.extensions().get::<PeerIdentity>(), request.metadata())?;
         // A connection can outlive the certificate that it was opened with.
         if caller.expires <= self.shard.parts.clock.now() {
             return Err(End::Expired.status());

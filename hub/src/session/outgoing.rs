@@ -18,6 +18,8 @@ pub(super) struct Outgoing {
     /// The heartbeat that is to be answered.
     pub(super) lease: Option<u64>,
     pub(super) resync: Option<&'static str>,
+    /// The address of the process that the cluster belongs to, with the epoch that says so.
+    pub(super) redirect: Option<(String, u64)>,
     /// The plan or its position is to be sent.
     pub(super) desired: bool,
     /// Commands wait in the mailbox.
@@ -45,6 +47,7 @@ impl Outgoing {
         self.welcome.is_some()
             || self.lease.is_some()
             || self.resync.is_some()
+            || self.redirect.is_some()
             || self.desired
             || self.commands
             || !self.parts.is_empty()
@@ -67,9 +70,12 @@ impl Outgoing {
             return Some(HubMessage::Welcome(*welcome).into());
         }
         if let Some(heartbeat) = self.lease.take() {
-            let lent = session.shard.lend_in(self.arrived);
+            let lent = session.shard.lend_to(&session.cluster.id, self.arrived);
             session.shard.counters.leases.add(usize::from(!lent.lease.is_zero()));
             return Some(HubMessage::Lease(Lease { heartbeat, lease: lent.lease, hold_reason: lent.reason }).into());
+        }
+        if let Some((address, epoch)) = self.redirect.take() {
+            return Some(HubMessage::Redirect { address, epoch }.into());
         }
         if let Some(reason) = self.resync.take() {
             return Some(HubMessage::Resync(reason.into()).into());
@@ -95,7 +101,7 @@ impl Outgoing {
     /// Makes the message about the newest plan; `None` if there is nothing new to say or the fleet holds.
     fn desired(&mut self, session: &OpenSession) -> Option<v1::ConnectResponse> {
         let shard = &session.shard;
-        if shard.parts.hold.reason().is_some() {
+        if shard.parts.hold.reason().is_some() || !shard.owns(&shard.fleet(), &session.cluster.id) {
             return None;
         }
         let (fence, assigned) = shard.current(&session.cluster)?;

@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tonic::{Status, Streaming};
 
 use super::outgoing::Outgoing;
-use super::{Caller, End, Outbox, Pending, Sessions};
+use super::{Caller, End, Outbox, Pending, Sessions, forward};
 use crate::shard::{OpenSession, Opened};
 
 /// How long the last message of a session may take to leave.
@@ -34,13 +34,16 @@ pub(super) async fn serve(
     let begun = Box::pin(begin(&sessions, &caller, &mut incoming)).await;
     drop(pending);
     let end = match begun {
+        Err(Unbegun { end: End::PassOn { address }, first: Some(first) }) => {
+            Box::pin(pass_on(&sessions, &address, &caller, *first, &mut incoming, &outbox)).await
+        }
         // It was let in while the process began to stop, and nobody else tells it.
         Ok(_) if sessions.shard.tasks.is_closed() => End::Draining,
         Ok((opened, hello)) => {
             let task = Box::new(Task::new(&sessions, &caller, opened, *hello));
             Box::pin(task.run(&mut incoming, &outbox)).await
         }
-        Err(end) => end,
+        Err(unbegun) => unbegun.end,
     };
     sessions.shard.counters.count_end(end.as_str());
     tracing::debug!(cluster = %caller.cluster, reason = end.as_str(), "session ended");
@@ -50,12 +53,47 @@ pub(super) async fn serve(
 
 /// Says what belongs to an end, if there is anybody to hear it.
 async fn part(end: End, outbox: &Outbox) {
-    if end == End::Draining {
-        let drain = HubMessage::Drain { window: RECONNECT_WINDOW };
-        let _ = outbox.send(Box::new(Ok(drain.into()))).await;
+    let last = match &end {
+        End::Draining => Some(HubMessage::Drain { window: RECONNECT_WINDOW }),
+        End::Elsewhere { address, epoch } => Some(HubMessage::Redirect { address: address.clone(), epoch: *epoch }),
+        _ => None,
+    };
+    if let Some(last) = last {
+        let _ = outbox.send(Box::new(Ok(last.into()))).await;
     }
-    if end != End::Gone {
+    if !matches!(end, End::Gone) {
         let _ = outbox.send(Box::new(Err(end.status()))).await;
+    }
+}
+
+/// A session that did not begin.
+struct Unbegun {
+    end: End,
+    /// The first message, whole, if it came.
+    first: Option<Box<v1::ConnectRequest>>,
+}
+
+impl From<End> for Unbegun {
+    fn from(end: End) -> Self {
+        Self { end, first: None }
+    }
+}
+
+async fn pass_on(
+    sessions: &Sessions,
+    address: &str,
+    caller: &Caller,
+    first: v1::ConnectRequest,
+    incoming: &mut Streaming<v1::ConnectRequest>,
+    outbox: &Outbox,
+) -> End {
+    let shard = &sessions.shard;
+    let Some(forwarder) = &shard.parts.forwarder else { return End::Behind };
+    shard.counters.forwarded.add(1);
+    let piece = shard.parts.limits.batch_bytes as usize;
+    tokio::select! {
+        end = forward::pass_on(forwarder.as_ref(), address, caller, (first, piece), incoming, outbox) => end,
+        () = sessions.stopping.cancelled() => End::Draining,
     }
 }
 
@@ -64,7 +102,7 @@ async fn begin(
     sessions: &Sessions,
     caller: &Caller,
     incoming: &mut Streaming<v1::ConnectRequest>,
-) -> Result<(Opened, Box<Hello>), End> {
+) -> Result<(Opened, Box<Hello>), Unbegun> {
     let mut assembler = Assembler::default();
     let limit = sessions.shard.parts.limits.message_bytes as usize;
     let first = async {
@@ -72,22 +110,23 @@ async fn begin(
             let message = incoming.message().await.map_err(|status| broken(&status))?.ok_or(End::Gone)?;
             let whole = assembler.accept(message, limit).map_err(|error| End::Hello(error.to_string()))?;
             if let Some(whole) = whole {
-                return Ok(whole);
+                return Ok::<_, End>(whole);
             }
         }
     };
     let missing = || End::Hello("the first message of a session, Hello, did not come in time".into());
     let first = timeout(HELLO_TIMEOUT, first).await.map_err(|_| missing())??;
-    match AgentMessage::try_from(first).map_err(|error| End::Hello(error.to_string()))? {
-        AgentMessage::Hello(hello) => {
-            let opened = sessions.shard.open(caller.cluster, caller.key, &hello)?;
-            Ok((opened, hello))
-        }
+    let message = AgentMessage::try_from(first.clone()).map_err(|error| End::Hello(error.to_string()))?;
+    match message {
+        AgentMessage::Hello(hello) => match sessions.shard.open(caller.cluster, caller.key, &hello, caller.forwarded) {
+            Ok(opened) => Ok((opened, hello)),
+            Err(end) => Err(Unbegun { end, first: Some(Box::new(first)) }),
+        },
         AgentMessage::Status(_)
         | AgentMessage::Receipt(_)
         | AgentMessage::Heartbeat(_)
         | AgentMessage::CommandResult(_)
-        | AgentMessage::Detached(_) => Err(End::Hello("the first message of a session must be Hello".into())),
+        | AgentMessage::Detached(_) => Err(End::Hello("the first message of a session must be Hello".into()).into()),
     }
 }
 
@@ -117,7 +156,7 @@ impl<'a> Task<'a> {
         // An agent that has seen nothing has nothing to act on either.
         let lent = match hello.newest_fence {
             None => shard.lend(),
-            Some(seen) => shard.lend_in(Some(seen.era)),
+            Some(seen) => shard.lend_to(&caller.cluster, Some(seen.era)),
         };
         shard.counters.leases.add(usize::from(!lent.lease.is_zero()));
         let welcome = Welcome {
@@ -128,7 +167,7 @@ impl<'a> Task<'a> {
             reconnect_window: RECONNECT_WINDOW,
             limits: shard.parts.limits,
             status_known: opened.status_known,
-            epoch: 0,
+            epoch: shard.epoch(),
             hold_reason: lent.reason,
         };
         let uptime = shard.parts.clock.uptime();
@@ -209,6 +248,13 @@ impl<'a> Task<'a> {
         self.outgoing.commands |= mail.commands;
         if mail.record {
             self.record();
+        }
+        if let Some((address, epoch)) = mail.redirect {
+            // An agent whose stream is passed on cannot go there: it begins again, and is passed on to the new owner.
+            if self.caller.forwarded {
+                return Some(End::Moved);
+            }
+            self.outgoing.redirect = Some((address, epoch));
         }
         mail.end
     }

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use starling_model::ClusterId;
 use starling_model::session::{Command, CommandResult};
 
 use super::Shard;
 
 /// Why a command has no result.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "kebab-case")]
 pub enum CommandError {
     /// The cluster has no open session.
     #[error("the cluster's agent is not connected")]

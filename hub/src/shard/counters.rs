@@ -35,6 +35,10 @@ pub struct Counters {
     pub commands: Counter,
     /// Plans that were computed.
     pub planned: Counter,
+    /// Agents that were sent to another process.
+    pub redirected: Counter,
+    /// Agents whose stream was passed on to another process.
+    pub forwarded: Counter,
     ended: Mutex<BTreeMap<&'static str, u64>>,
 }
 
@@ -67,7 +71,7 @@ impl Counters {
 
     /// Returns every plain counter with its name and meaning, for metrics.
     #[must_use]
-    pub fn all(&self) -> [(&'static str, &'static str, u64); 14] {
+    pub fn all(&self) -> [(&'static str, &'static str, u64); 16] {
         [
             ("sessions_opened", "Sessions that were opened", self.opened.get()),
             ("status_batches", "Status batches that were taken in", self.batches.get()),
@@ -83,6 +87,8 @@ impl Counters {
             ("plans_too_large", "Plans that exceed the size of a message", self.plans_too_large.get()),
             ("commands_sent", "Commands that were sent", self.commands.get()),
             ("plans_computed", "Plans that were computed", self.planned.get()),
+            ("sessions_redirected", "Agents that were sent to another process", self.redirected.get()),
+            ("sessions_forwarded", "Agents whose stream was passed on to another process", self.forwarded.get()),
         ]
     }
 }

@@ -63,7 +63,7 @@ impl Shard {
             ..FleetFigures::of_documents(&fleet, now)
         };
         let mut workspaces: BTreeMap<String, u64> = BTreeMap::new();
-        for input in fleet.managed_clusters() {
+        for input in fleet.managed_clusters().filter(|input| self.owns(&fleet, &input.id)) {
             let view = views.get(&input.id);
             let word = connection(&fleet, Some(&input), view);
             *figures.connections.entry(word).or_default() += 1;

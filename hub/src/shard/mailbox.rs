@@ -24,6 +24,7 @@ struct Letters {
     end: Option<End>,
     desired: bool,
     record: bool,
+    redirect: Option<(String, u64)>,
     commands: VecDeque<Command>,
     results: BTreeMap<Uid, oneshot::Sender<CommandResult>>,
 }
@@ -37,6 +38,8 @@ pub(crate) struct Mail {
     pub(crate) desired: bool,
     /// The cluster's identity is to be recorded.
     pub(crate) record: bool,
+    /// The cluster belongs to the process at this address, as of this epoch.
+    pub(crate) redirect: Option<(String, u64)>,
     /// Commands wait.
     pub(crate) commands: bool,
 }
@@ -54,6 +57,7 @@ impl Mailbox {
             end: letters.end.take(),
             desired: std::mem::take(&mut letters.desired),
             record: std::mem::take(&mut letters.record),
+            redirect: letters.redirect.take(),
             commands: !letters.commands.is_empty(),
         }
     }
@@ -73,6 +77,12 @@ impl Mailbox {
     /// Tells that the cluster's identity is to be recorded.
     pub(crate) fn record(&self) {
         self.letters().record = true;
+        self.wake.notify_one();
+    }
+
+    /// Tells that the cluster belongs to the process at an address.
+    pub(crate) fn redirect(&self, address: String, epoch: u64) {
+        self.letters().redirect = Some((address, epoch));
         self.wake.notify_one();
     }
 

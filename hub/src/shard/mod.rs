@@ -13,12 +13,15 @@ mod index;
 mod mailbox;
 pub mod metrics;
 mod opening;
+mod ownership;
 mod planning;
 mod plans;
 mod read;
+mod routing;
+mod rows;
 mod wire;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -26,9 +29,10 @@ use starling_hub_core::fleet::Fleet;
 use starling_hub_core::hold;
 use starling_hub_core::session::lease::{Lent, lend};
 use starling_model::limits::COMMAND_LEASE;
-use starling_model::{ClusterId, Era, Fence, FleetKey, Limits, Millis};
+use starling_model::{ClusterId, Era, Fence, FleetKey, Limits, Millis, Position};
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
+use tonic::transport::Channel;
 
 use crate::ports::Clock;
 use crate::steward::Hold;
@@ -39,7 +43,11 @@ pub(crate) use cluster::Cluster;
 pub use commands::CommandError;
 pub use counters::{Counter, Counters};
 pub(crate) use opening::{OpenSession, Opened};
+pub(crate) use ownership::Told;
 pub use read::{ClusterView, InstallView, Overview};
+pub(crate) use routing::Route;
+pub use routing::Routing;
+pub use rows::{InstallRow, Planned, ProcessFigures};
 
 use index::IndexParts;
 use planning::Progress;
@@ -60,10 +68,25 @@ pub struct ShardParts {
     pub clock: Arc<dyn Clock>,
     /// What each session may send.
     pub limits: Limits,
-    /// The process's name, for people.
+    /// The process's name: for people, and in the ring.
     pub hub: String,
+    /// The process is one of several, and owns the clusters that the ring says; otherwise it owns all.
+    pub is_one_of_many: bool,
+    /// How agents reach the process that owns their cluster.
+    pub routing: Routing,
+    /// Passes streams on to other processes; `None` in a process that is the whole hub.
+    pub forwarder: Option<Arc<dyn Forwarder>>,
     /// Which trace each position belongs to.
     pub traces: Traces,
+}
+
+/// Opens channels to other processes, for streams that are passed on.
+pub trait Forwarder: Send + Sync + 'static {
+    /// Returns a channel of its own for one stream.
+    ///
+    /// # Errors
+    /// Why there is none, for people.
+    fn stream_to(&self, address: &str) -> Result<Channel, String>;
 }
 
 /// The hub process's own lease, which no command lease outlives.
@@ -92,16 +115,22 @@ pub struct Shard {
     clusters: RwLock<BTreeMap<ClusterId, Arc<Cluster>>>,
     /// Which cluster has the open session of a kube-system.
     fingerprints: Mutex<BTreeMap<String, ClusterId>>,
+    /// Clusters of the registry that belong to another process.
+    strangers: Mutex<BTreeSet<ClusterId>>,
     progress: Progress,
     plans: Plans,
     newest_shown: Mutex<Option<Fence>>,
+    suspicious: watch::Sender<Option<Fence>>,
     changes: watch::Sender<u64>,
+    /// Uptime when the process started.
+    started: Millis,
 }
 
 impl Shard {
     /// Makes a shard without clusters; [`Self::run_planner`] must run beside it.
     #[must_use]
     pub fn new(parts: ShardParts) -> Arc<Self> {
+        let started = parts.clock.uptime();
         Arc::new(Self {
             parts,
             index: IndexParts::default(),
@@ -110,11 +139,25 @@ impl Shard {
             tasks: TaskTracker::new(),
             clusters: RwLock::default(),
             fingerprints: Mutex::default(),
+            strangers: Mutex::default(),
             progress: Progress::default(),
             plans: Plans::default(),
             newest_shown: Mutex::default(),
+            suspicious: watch::Sender::new(None),
             changes: watch::Sender::new(0),
+            started,
         })
+    }
+
+    /// Follows fences that an agent showed and this process's view of the store has not reached.
+    pub(crate) fn suspicious(&self) -> watch::Receiver<Option<Fence>> {
+        self.suspicious.subscribe()
+    }
+
+    /// Tells whether every plan of a position is out.
+    pub(crate) fn has_planned(&self, position: Position) -> bool {
+        let is_empty = self.era().is_none();
+        is_empty || self.progress.verified().is_some_and(|fence| fence.position >= position)
     }
 
     /// Follows a number that grows whenever an answer may have changed; a slow reader gets the newest.
@@ -160,6 +203,7 @@ impl Shard {
         if let Some(cluster) = self.cluster(&id) {
             return cluster;
         }
+        self.note_owner(id);
         let mut clusters = self.clusters.write().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(clusters.entry(id).or_insert_with(|| Arc::new(Cluster::new(id, self.parts.clock.uptime()))))
     }
@@ -170,6 +214,7 @@ impl Shard {
         if clusters.get(id).is_some_and(|cluster| cluster.state().session.is_none()) {
             clusters.remove(id);
             self.index.write(id).drop_cluster(id);
+            lock(&self.strangers).remove(id);
         }
     }
 
@@ -182,6 +227,14 @@ impl Shard {
             return lent;
         }
         Lent { lease: Duration::ZERO, reason: Some("the plan of the present era is yet to come".into()) }
+    }
+
+    /// Decides the same for a session of a cluster: one that belongs to another process by now is lent nothing here.
+    pub(crate) fn lend_to(&self, id: &ClusterId, era: Option<Era>) -> Lent {
+        if self.owns(&self.fleet(), id) {
+            return self.lend_in(era);
+        }
+        Lent { lease: Duration::ZERO, reason: Some("the cluster belongs to another hub process by now".into()) }
     }
 
     /// Decides the command lease of a session that has not seen any plan.
@@ -212,7 +265,11 @@ impl Shard {
         let fleet = self.fleet();
         // Without an era the fleet is new, or holds already.
         let Some(record) = fleet.era() else { return };
-        if let Some(reason) = hold::at_fence(record.era, fleet.position(), shown) {
+        let Some(reason) = hold::at_fence(record.era, fleet.position(), shown) else { return };
+        if self.parts.is_one_of_many {
+            // Another process wrote what this one may not have seen yet: the store is asked.
+            self.suspicious.send_replace(Some(*shown));
+        } else {
             self.parts.hold.engage(reason);
         }
     }

@@ -12,7 +12,7 @@ use starling_model::{ClusterId, Digest};
 
 use super::cluster::{Cluster, State};
 use super::mailbox::Mailbox;
-use super::{Shard, lock};
+use super::{Route, Shard, lock};
 use crate::session::End;
 
 /// Numbers the sessions of the process, so that a late end of one is not taken for the end of the next.
@@ -43,7 +43,13 @@ impl Shard {
     ///
     /// # Errors
     /// Why it is not let in.
-    pub(crate) fn open(self: &Arc<Self>, id: ClusterId, key: Digest, hello: &Hello) -> Result<Opened, End> {
+    pub(crate) fn open(
+        self: &Arc<Self>,
+        id: ClusterId,
+        key: Digest,
+        hello: &Hello,
+        forwarded: bool,
+    ) -> Result<Opened, End> {
         let protocol = choose_protocol(hello.protocols).map_err(|error| End::Hello(error.to_string()))?;
         check_limits(hello, &self.parts.limits).map_err(|error| End::Limit(error.to_string()))?;
         let admit = || match admit(&self.fleet(), id, &key, &hello.fingerprint) {
@@ -55,8 +61,17 @@ impl Shard {
         if let Some(fence) = &hello.newest_fence {
             self.see_fence(fence);
         }
-        // Whoever is refused gets no place in the registry.
+        // Whoever is refused gets no place in the registry, nor does whoever belongs elsewhere.
         admit()?;
+        match self.route(id, hello, forwarded) {
+            Route::Here => {}
+            Route::Redirect { address, epoch } => {
+                self.counters.redirected.add(1);
+                return Err(End::Elsewhere { address, epoch });
+            }
+            Route::Forward { address } => return Err(End::PassOn { address }),
+            Route::Behind => return Err(End::Behind),
+        }
         let number = SESSIONS.fetch_add(1, Ordering::Relaxed);
         let cluster = self.cluster_or_new(id);
         let mailbox = Arc::new(Mailbox::default());

@@ -4,17 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use starling_hub_core::index::{Cursor, Filter, Found, HealthCounts, Page};
 use starling_hub_core::planner;
 use starling_hub_core::session::standing::{ClusterStanding, InstallStanding, judge_install, sum_up};
 use starling_hub_core::steward::Heard;
 use starling_model::{Action, ClusterId, Entry, Facts, InstallKey, InstallReport, Millis, ObjectKey, Plan, Uid};
 
-use super::Shard;
 use super::cluster::{Cluster, State};
+use super::{ProcessFigures, Shard, Told};
 
 /// A cluster that opened a session since the process started.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ClusterView {
     /// The cluster's identity.
     pub id: ClusterId,
@@ -40,6 +41,9 @@ pub struct ClusterView {
     pub dropped: u64,
     /// Objects and installs that were refused since the last snapshot began.
     pub refused: u64,
+    /// It is what was last known, from the store: the agent has not been heard by the process that tells of it.
+    #[serde(default)]
+    pub inherited: bool,
 }
 
 /// An install that a plan names or an agent reports.
@@ -62,7 +66,7 @@ pub struct InstallView {
 }
 
 /// The process's clusters in numbers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Overview {
     /// Clusters with an open session.
     pub connected: u64,
@@ -100,11 +104,19 @@ impl Shard {
         self.index.texts()
     }
 
-    /// Returns the clusters in numbers.
-    #[must_use]
-    pub fn overview(&self) -> Overview {
-        let mut overview = Overview { health: self.index.counts(), ..Overview::default() };
+    /// Returns the clusters that are told of in numbers.
+    pub(crate) fn overview(&self, told: &Told) -> Overview {
+        let mut overview = Overview::default();
+        if told.clusters.is_none() {
+            overview.health = self.index.counts();
+        }
         for cluster in self.clusters() {
+            if let Some(clusters) = &told.clusters {
+                if !clusters.contains(&cluster.id) {
+                    continue;
+                }
+                overview.health.add_all(&self.index.read(&cluster.id).cluster_counts(&cluster.id));
+            }
             let mut state = cluster.state();
             overview.connected += u64::from(state.session.is_some());
             let standing = self.standing(&cluster, &mut state);
@@ -124,6 +136,38 @@ impl Shard {
     #[must_use]
     pub fn views(&self) -> Vec<ClusterView> {
         self.clusters().iter().map(|cluster| self.view_of(cluster)).collect()
+    }
+
+    /// Returns the clusters that are told of, all or those of the given ones.
+    pub(crate) fn views_of(&self, told: &Told, ids: Option<&BTreeSet<ClusterId>>) -> Vec<ClusterView> {
+        let is_told = |id: &ClusterId| told.clusters.as_ref().is_none_or(|clusters| clusters.contains(id));
+        match ids {
+            None => self.clusters().iter().filter(|it| is_told(&it.id)).map(|it| self.view_of(it)).collect(),
+            Some(ids) => ids.iter().filter(|id| is_told(id)).filter_map(|id| self.view(id)).collect(),
+        }
+    }
+
+    /// Returns what the process is and does.
+    pub(crate) fn process_figures(&self) -> ProcessFigures {
+        let strangers = self.strangers();
+        let process = starling_telemetry::process::ProcessFigures::read();
+        let mut figures = ProcessFigures {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            objects: self.index.counts().total(),
+            redirected: self.counters.redirected.get(),
+            memory_bytes: process.map_or(0, |process| u64::try_from(process.resident_bytes).unwrap_or(0)),
+            cpu_millis: process.map_or(0, |process| (process.cpu_seconds * 1000.0) as u64),
+            up_millis: millis(self.parts.clock.uptime().since(self.started)),
+            lease_millis: millis(self.parts.lease.remaining(self.parts.clock.uptime())),
+            ..ProcessFigures::default()
+        };
+        for cluster in self.clusters() {
+            if cluster.state().session.is_some() {
+                figures.connected += 1;
+                figures.moving += u64::from(strangers.contains(&cluster.id));
+            }
+        }
+        figures
     }
 
     /// Returns the identity of every cluster that has been heard since the process started.
@@ -234,6 +278,7 @@ impl Shard {
             untracked: state.untracked,
             dropped: state.dropped,
             refused: index.refused(&cluster.id),
+            inherited: false,
         }
     }
 
@@ -258,6 +303,10 @@ impl Shard {
         };
         assigned.plan.entries.iter().map(judge).collect()
     }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Heard for Shard {

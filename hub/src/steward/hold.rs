@@ -43,7 +43,7 @@ impl Hold {
     }
 
     /// Lets the fleet move again, after a recovery.
-    pub(super) fn release(&self) {
+    pub(crate) fn release(&self) {
         if self.reason.send_replace(None).is_some() {
             tracing::info!("the fleet moves again");
         }

@@ -4,16 +4,19 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use starling_hub_core::change::Change;
 use starling_hub_core::fleet::Fleet;
 use starling_hub_core::hold::{Mark, POSITION_BLOCK};
-use starling_hub_core::steward::{self as rules, Answer, Context, Decision, Heard, Refusal, Request};
+use starling_hub_core::steward::{self as rules, Answer, Context, Decision, Refusal, Request};
 use starling_model::{Era, ErrorCode, Position};
 use starling_telemetry::context;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
-use super::{Asked, Audit, Hold, StewardHandle, WAITING, traced};
+use super::{Asked, Audit, Authority, Elsewhere, Hold, StewardHandle, WAITING, not_here, traced};
+use crate::gather::{Gather, heard};
 use crate::keyring::Keyring;
 use crate::metrics::StewardMetrics;
 use crate::ports::{Clock, Entropy};
@@ -35,8 +38,12 @@ pub struct StewardParts {
     pub fleet: watch::Receiver<Arc<Fleet>>,
     /// The fleet's secrets, with the mark beside the store.
     pub keyring: Arc<Keyring>,
-    /// What clusters say they hold.
-    pub heard: Arc<dyn Heard + Send + Sync>,
+    /// What clusters say they hold, whichever process has them.
+    pub gather: Gather,
+    /// By what right it writes.
+    pub authority: Authority,
+    /// The stewards of other processes; `None` in a process that is the whole hub.
+    pub elsewhere: Option<Arc<dyn Elsewhere>>,
     /// Whether the fleet holds.
     pub hold: Hold,
     /// The audit record.
@@ -66,6 +73,8 @@ pub struct Steward {
 enum CommitError {
     #[error("another writer was faster")]
     Conflict,
+    #[error("another process decides")]
+    NotHere,
     #[error("reserve positions")]
     Mark(#[from] io::Error),
     #[error("encode the records")]
@@ -79,6 +88,7 @@ impl CommitError {
     fn as_str(&self) -> &'static str {
         match self {
             Self::Conflict => "conflict",
+            Self::NotHere => "not-here",
             Self::Mark(_) => "mark",
             Self::Codec(_) => "codec",
             Self::Store(_) => "store",
@@ -91,7 +101,8 @@ impl Steward {
     #[must_use]
     pub fn new(parts: StewardParts) -> (Self, StewardHandle) {
         let (sender, requests) = mpsc::channel(WAITING);
-        (Self { parts, requests, written: Position::default() }, StewardHandle { requests: sender })
+        let elsewhere = parts.elsewhere.clone();
+        (Self { parts, requests, written: Position::default() }, StewardHandle { requests: sender, elsewhere })
     }
 
     /// Serves requests until cancelled; a decision that is under way is finished.
@@ -118,12 +129,15 @@ impl Steward {
     }
 
     async fn serve(&mut self, actor: &str, request: &Request) -> Result<Answer, Refusal> {
-        self.check_hold(request)?;
         for _ in 0..ATTEMPTS {
+            if self.claim().is_none() {
+                return Err(not_here());
+            }
+            self.check_hold(request)?;
             // Nothing is decided on what is known to be old: its era may have ended, and the mark would go back with it.
             self.wait_until_applied(self.written, "nothing was changed, try again").await?;
             let fleet = Arc::clone(&self.parts.fleet.borrow());
-            let decision = self.decide(&fleet, actor, request)?;
+            let decision = self.decide(&fleet, actor, request).await?;
             if decision.changes.is_empty() {
                 return Ok(decision.answer);
             }
@@ -149,8 +163,13 @@ impl Steward {
                     self.parts.metrics.not_committed(CommitError::Conflict.as_str());
                     self.wait_until_applied(Position(fleet.position().0 + 1), "nothing was changed, try again").await?;
                 }
+                Err(CommitError::NotHere) => {
+                    self.parts.metrics.not_committed(CommitError::NotHere.as_str());
+                    return Err(not_here());
+                }
                 Err(error @ (CommitError::Mark(_) | CommitError::Codec(_) | CommitError::Store(_))) => {
                     self.parts.metrics.not_committed(error.as_str());
+                    self.look_again_after(&error).await;
                     return Err(unavailable(&error));
                 }
             }
@@ -183,30 +202,61 @@ impl Steward {
         }
     }
 
-    fn decide(&self, fleet: &Fleet, actor: &str, request: &Request) -> Result<Decision, Refusal> {
-        let mut entropy = Drawn(self.parts.entropy.as_ref());
-        let mut context = Context {
-            now: self.parts.clock.now(),
-            actor: actor.to_owned(),
-            position: Position(fleet.position().0 + 1),
-            entropy: &mut entropy,
-            heard: self.parts.heard.as_ref(),
-        };
-        rules::decide(fleet, request, &mut context)
+    /// A mark that another process wrote in its term is read again; a write of which it is not known what became is looked for.
+    async fn look_again_after(&self, error: &CommitError) {
+        if let (CommitError::Mark(_), Authority::Elected(_)) = (error, &self.parts.authority)
+            && let Err(error) = self.parts.keyring.refresh_mark().await
+        {
+            tracing::warn!(%error, "cannot read the mark again");
+        }
+    }
+
+    /// Returns by what claim the process writes now; `None` while it does not decide.
+    fn claim(&self) -> Option<Claim> {
+        match &self.parts.authority {
+            Authority::Whole => Some(Claim::Whole),
+            Authority::Elected(term) => term.borrow().as_ref().map(|term| Claim::Elected(term.claim.clone())),
+        }
+    }
+
+    async fn decide(&self, fleet: &Fleet, actor: &str, request: &Request) -> Result<Decision, Refusal> {
+        let now = self.parts.clock.now();
+        heard::ask(&self.parts.gather, |heard| {
+            let mut entropy = Drawn(self.parts.entropy.as_ref());
+            let mut context = Context {
+                now,
+                actor: actor.to_owned(),
+                position: Position(fleet.position().0 + 1),
+                entropy: &mut entropy,
+                heard,
+            };
+            rules::decide(fleet, request, &mut context)
+        })
+        .await
     }
 
     /// Writes a decision in one transaction, under the position that it was made for.
     async fn commit(&self, fleet: &Fleet, decision: &Decision) -> Result<(), CommitError> {
+        let claim = self.claim().ok_or(CommitError::NotHere)?;
         self.reserve(decision, new_era(decision).or(fleet.era().map(|record| record.era))).await?;
-        let mut writes = keys::writes(&decision.changes)?;
-        writes.push(Write::put(keys::POSITION, keys::encode_position(decision.position)));
-        writes.push(Write::put(keys::STEWARD, self.parts.process.clone()));
+        let mut writes = vec![Write::put(keys::POSITION, keys::encode_position(decision.position))];
+        writes.extend(keys::writes(&decision.changes)?);
+        if new_era(decision).is_some() {
+            // Every process lets the fleet move again.
+            writes.push(Write::delete(keys::HOLD));
+        }
+        let mut compares = Vec::new();
+        match claim {
+            Claim::Whole => writes.push(Write::put(keys::STEWARD, self.parts.process.clone())),
+            Claim::Elected(claim) => compares.push(Compare::ValueEquals(keys::STEWARD.into(), claim)),
+        }
         let unchanged = if fleet.era().is_none() {
             Compare::Absent(keys::POSITION.into())
         } else {
             Compare::ValueEquals(keys::POSITION.into(), keys::encode_position(fleet.position()))
         };
-        match self.parts.store.transact(Transaction { compares: vec![unchanged], writes }).await? {
+        compares.push(unchanged);
+        match self.parts.store.transact(Transaction { compares, writes }).await? {
             Outcome::Committed(_) => Ok(()),
             Outcome::Conflict => Err(CommitError::Conflict),
         }
@@ -246,8 +296,13 @@ impl rules::Entropy for Drawn<'_> {
     }
 }
 
+/// What a commit compares or writes to show that the process may.
+enum Claim {
+    Whole,
+    Elected(Bytes),
+}
+
 fn new_era(decision: &Decision) -> Option<Era> {
-    use starling_hub_core::change::Change;
     decision.changes.iter().find_map(|change| match change {
         Change::PutEra(record) => Some(record.era),
         _ => None,

@@ -5,7 +5,10 @@
 //! | `format` | [`FORMAT`] | the first start |
 //! | `position` | decimal number | every transaction of the steward |
 //! | `era` | [`EraRecord`](starling_hub_core::records::EraRecord) | the first start, `store recover` |
-//! | `steward` | name of the process that may write, under its lease | the process that becomes steward |
+//! | `steward` | the `Claim` of the process that may write, under its lease; of a process that is the whole hub its name | the process that becomes steward |
+//! | `member/<name>` | `MemberRecord` of a process that lives, under its lease | that process |
+//! | `summary/<name>/<number>` | what a process last knew of its clusters, as a list of `Summary` | that process, every few minutes and when it leaves |
+//! | `hold` | `ToldHold`: why every process holds | the process that notices; deleted by `store recover` |
 //! | `ring` | the ring record | the steward |
 //! | `input/<kind>/<namespace>/<name>` | `InputRecord` (namespace empty for a Workspace) | the steward |
 //! | `deleted/<kind>/<namespace>/<name>` | `DeletedRecord` | the steward |
@@ -30,6 +33,8 @@ use starling_hub_core::resources::{InputKey, Kind};
 use starling_model::Position;
 
 use super::{Compare, Event, KeyValue, Outcome, Store, StoreError, Transaction, Write};
+use crate::gather::Summary;
+use crate::member::{Claim, MemberRecord, ToldHold};
 
 /// What every key begins with.
 pub const PREFIX: &[u8] = PREFIX_TEXT.as_bytes();
@@ -54,6 +59,21 @@ pub const STEWARD: &str = "starling/v1/steward";
 /// The key of the ring record.
 pub const RING: &str = "starling/v1/ring";
 
+/// The key of the reason for which every process holds.
+pub const HOLD: &str = "starling/v1/hold";
+
+/// Returns the key of a process that lives.
+#[must_use]
+pub fn member(name: &str) -> String {
+    key("member", name)
+}
+
+/// Returns the key of a process's record of summaries.
+#[must_use]
+pub fn summary(name: &str, number: u32) -> String {
+    key("summary", format_args!("{name}/{number}"))
+}
+
 /// What an entry or an event of the store means.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
@@ -61,6 +81,14 @@ pub enum Record {
     Change(Box<Change>),
     /// The position is this.
     Position(Position),
+    /// A process came, changed or went.
+    Member(String, Option<MemberRecord>),
+    /// This process decides, or none.
+    Steward(Option<Claim>),
+    /// The fleet holds for this reason, or for none.
+    Hold(Option<ToldHold>),
+    /// What was last known of clusters changed: the record of this process and number, or it went.
+    Summaries((String, u32), Option<Vec<Summary>>),
     /// The store's own business: format, steward, ring.
     Other,
 }
@@ -177,6 +205,26 @@ pub fn key_of(change: &Change) -> String {
     }
 }
 
+/// Reads the record of a process that lives.
+///
+/// # Errors
+/// It is not one.
+pub fn decode_member(value: &[u8]) -> Result<MemberRecord, CodecError> {
+    serde_json::from_slice(value).map_err(|error| problem("member", error))
+}
+
+/// Reads the position of a store at once; `None` if it has none.
+///
+/// # Errors
+/// Whatever the store says.
+pub async fn read_position(store: &dyn Store) -> Result<Option<Position>, StoreError> {
+    let Some(entry) = store.get(POSITION.as_bytes()).await? else { return Ok(None) };
+    match decode_entry(&entry)? {
+        Record::Position(position) => Ok(Some(position)),
+        _ => Err(problem(POSITION, "not a number").into()),
+    }
+}
+
 /// Returns the value under [`POSITION`].
 #[must_use]
 pub fn encode_position(position: Position) -> Bytes {
@@ -220,7 +268,11 @@ fn read(key: &[u8], value: Option<&[u8]>) -> Result<Record, CodecError> {
         "join-token" => row.change(Change::PutJoinToken, Change::DeleteJoinToken, Row::parsed)?,
         "era" => Change::PutEra(row.record()?),
         "position" => return row.position(),
-        "format" | "steward" | "ring" => return Ok(Record::Other),
+        "member" => return Ok(Record::Member(name.to_owned(), row.optional()?)),
+        "summary" => return Ok(Record::Summaries(row.summary_place()?, row.optional()?)),
+        "steward" => return Ok(Record::Steward(row.claim())),
+        "hold" => return Ok(Record::Hold(row.optional()?)),
+        "format" | "ring" => return Ok(Record::Other),
         _ => return Err(problem(key, "this build knows no such key")),
     };
     // A record under another key than its own would be two truths.
@@ -251,6 +303,21 @@ impl Row<'_> {
     fn record<R: DeserializeOwned>(&self) -> Result<R, CodecError> {
         let value = self.value.ok_or_else(|| problem(self.key, "was deleted, which it never is"))?;
         serde_json::from_slice(value).map_err(|error| problem(self.key, error))
+    }
+
+    /// Returns the record; `None` if it was deleted.
+    fn optional<R: DeserializeOwned>(&self) -> Result<Option<R>, CodecError> {
+        if self.value.is_some() { self.record().map(Some) } else { Ok(None) }
+    }
+
+    fn summary_place(&self) -> Result<(String, u32), CodecError> {
+        let place = self.name.rsplit_once('/').and_then(|(name, number)| Some((name.to_owned(), number.parse().ok()?)));
+        place.ok_or_else(|| problem(self.key, "not of the form <process>/<number>"))
+    }
+
+    /// Returns which process decides; a process that is the whole hub writes its name alone.
+    fn claim(&self) -> Option<Claim> {
+        serde_json::from_slice(self.value?).ok()
     }
 
     fn parsed<K: std::str::FromStr<Err: std::fmt::Display>>(&self) -> Result<K, CodecError> {

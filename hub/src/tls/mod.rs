@@ -3,6 +3,7 @@
 //! Owns the rustls configuration, verifying client certificates, and sorting callers into none, valid and
 //! ours-but-expired ([`PeerIdentity`]). Does not own the keys (that is [`crate::keyring`]) nor who may do what.
 
+mod client;
 mod identity;
 mod verifier;
 
@@ -19,7 +20,8 @@ use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use starling_model::Millis;
 
-pub use self::identity::{CertifiedCluster, PeerIdentity};
+pub use self::client::process_config;
+pub use self::identity::{CertifiedCluster, CertifiedProcess, PeerIdentity};
 pub use self::verifier::{VerifiedByAuthority, verify_ours};
 use crate::keyring::Keyring;
 use crate::ports::{Clock, Entropy};

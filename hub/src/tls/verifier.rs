@@ -9,6 +9,7 @@ use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, 
 use rustls_pki_types::{CertificateDer, UnixTime};
 use starling_model::Millis;
 
+use super::identity::CertifiedProcess;
 use super::{CertifiedCluster, TlsError, provider, unix_time};
 use crate::keyring::CertificateFacts;
 
@@ -81,10 +82,11 @@ impl ClientCertVerifier for CallerVerifier {
             }
             judged => judged?,
         };
-        // The hub's own certificate is of this authority too, and another fleet's may be: neither names a cluster of ours.
-        CertifiedCluster::read(end_entity, &self.fleet)
-            .map(|_| verified)
-            .ok_or(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure))
+        // The hub's own certificate is of this authority too, and another fleet's may be: neither names a cluster or a process
+        // of ours.
+        let is_ours = CertifiedCluster::read(end_entity, &self.fleet).is_some()
+            || CertifiedProcess::read(end_entity, &self.fleet).is_some();
+        is_ours.then_some(verified).ok_or(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure))
     }
 
     fn verify_tls12_signature(

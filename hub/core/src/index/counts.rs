@@ -1,13 +1,16 @@
 //! How many objects have which health.
 
+use serde::{Deserialize, Serialize};
 use starling_model::Health;
 
 /// Numbers of objects by health.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct HealthCounts([u32; Health::ALL.len()]);
 
 /// A set of healths.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct HealthSet(u16);
 
 impl HealthCounts {

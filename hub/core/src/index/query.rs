@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
 use starling_model::{ClusterId, Millis, ObjectKey, ObjectStatus, Uid};
 
 use super::StatusIndex;
@@ -14,7 +15,7 @@ use super::interner::Symbol;
 use super::row::Row;
 
 /// Which objects; a field that is `None` takes all.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Filter {
     /// Only objects of these clusters.
     pub clusters: Option<BTreeSet<ClusterId>>,
@@ -35,7 +36,7 @@ pub struct Filter {
 }
 
 /// What somebody may see: everything in some clusters, and what came from some assignments in all of them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Visible {
     /// The clusters of which everything is seen.
     pub clusters: BTreeSet<ClusterId>,
@@ -44,7 +45,7 @@ pub struct Visible {
 }
 
 /// An object's place in the order of answers: by cluster id, then by key. Also the token of the page behind it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Cursor {
     /// The cluster.
     pub cluster: ClusterId,
@@ -58,7 +59,7 @@ pub struct Cursor {
 pub struct CursorError;
 
 /// One object of an answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Found {
     /// The cluster.
     pub cluster: ClusterId,
@@ -69,7 +70,7 @@ pub struct Found {
 }
 
 /// A page of an answer.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Page {
     /// The objects, by cluster id, then by key.
     pub objects: Vec<Found>,

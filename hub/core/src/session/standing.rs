@@ -1,5 +1,6 @@
 //! What makes a cluster live, and what makes it ready.
 
+use serde::{Deserialize, Serialize};
 use starling_model::{Action, Digest, Entry, Health, InstallState, Uid};
 
 use crate::index::HealthCounts;
@@ -37,7 +38,8 @@ pub struct Connection {
 }
 
 /// A cluster's installs by how far they came.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub struct ClusterStanding {
     /// Session open, plan confirmed, first snapshot indexed.
     pub live: bool,

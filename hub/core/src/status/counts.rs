@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use starling_model::{ResourceName, Uid};
 
 use crate::fleet::Fleet;
@@ -10,7 +11,7 @@ use crate::resources::Kind;
 use crate::session::standing::InstallStanding;
 
 /// How many clusters have an assignment at which standing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
     /// Applied in the planned render, healthy or not.
     pub applied: u64,
@@ -49,6 +50,14 @@ impl Tally {
             InstallStanding::Waiting | InstallStanding::Applying | InstallStanding::Applied | InstallStanding::Kept => {
             }
         }
+    }
+
+    /// Adds what another process counted.
+    pub fn add_all(&mut self, other: &Self) {
+        self.applied += other.applied;
+        self.ready += other.ready;
+        self.failing += other.failing;
+        self.blocked += other.blocked;
     }
 }
 

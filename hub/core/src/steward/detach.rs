@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use starling_model::{ClusterId, ErrorCode};
 
 use super::delete::{over_count, remove_input};
@@ -37,7 +38,8 @@ pub struct Detach {
 }
 
 /// How far a detachment is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum DetachStage {
     /// Nothing was done: so many installs would go, and nobody approved that yet.
     Asked {

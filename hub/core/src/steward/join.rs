@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
 use starling_model::{ClusterId, Digest, ResourceName, Uid};
 
 use super::register::register;
@@ -12,8 +13,10 @@ use crate::fleet::Fleet;
 use crate::records::{ClusterRecord, ClusterStage, TokenRecord};
 
 /// The first request of an agent.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Join {
+    // Between processes of the hub alone, which prove themselves to one another.
+    #[serde(with = "token_text")]
     /// The token as it was shown.
     pub token: JoinToken,
     /// SHA-256 of the public key of the signing request, whose signature the shell has verified.
@@ -25,7 +28,7 @@ pub struct Join {
 }
 
 /// The renewal of a certificate.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Renew {
     /// The cluster that the present certificate names, which is ours, valid or expired.
     pub cluster: ClusterId,
@@ -38,7 +41,7 @@ pub struct Renew {
 }
 
 /// What a session showed.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SeeCluster {
     /// The cluster that the valid certificate names.
     pub cluster: ClusterId,
@@ -239,4 +242,19 @@ fn audit(context: &Context<'_>, action: &'static str, cluster: ClusterId, change
     }
     let (actor, subject, detail) = (context.actor.clone(), cluster.to_string(), String::new());
     vec![AuditEntry { actor, action, subject, detail }]
+}
+
+mod token_text {
+    use serde::de::Error as _;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use crate::enrolment::JoinToken;
+
+    pub(super) fn serialize<S: Serializer>(token: &JoinToken, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&token.reveal())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<JoinToken, D::Error> {
+        JoinToken::parse(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
 }

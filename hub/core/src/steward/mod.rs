@@ -24,6 +24,7 @@ mod token;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
 use starling_model::{ClusterId, Era, ErrorCode, Fence, InstallKey, Millis, Position, ResourceName, Uid};
 
 use crate::change::Change;
@@ -307,7 +308,7 @@ pub struct Deletion {
 }
 
 /// Why a request was not granted.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
 pub struct Refusal {
     /// What kind of thing is wrong.

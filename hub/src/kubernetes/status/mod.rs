@@ -24,9 +24,9 @@ use tokio::time::Instant;
 
 use super::Untaken;
 use super::api::{ApiError, objects_beside, within};
+use crate::gather::Gather;
 use crate::metrics::{StatusMetrics, StatusWrite};
 use crate::ports::Clock;
-use crate::shard::Shard;
 use crate::steward::Hold;
 
 pub use sightings::Sightings;
@@ -53,8 +53,8 @@ pub struct StatusParts {
     pub client: Client,
     /// The fleet as every reader of the process sees it.
     pub fleet: watch::Receiver<Arc<Fleet>>,
-    /// The clusters.
-    pub shard: Arc<Shard>,
+    /// The clusters, whichever process has them.
+    pub gather: Gather,
     /// Whether the fleet holds.
     pub hold: Hold,
     /// The objects that were not taken.
@@ -91,7 +91,7 @@ impl StatusWriter {
     /// Writes until dropped.
     pub async fn run(mut self) {
         let mut fleet = self.parts.fleet.clone();
-        let mut changes = self.parts.shard.changes();
+        let (mut changes, mut elsewhere) = self.parts.gather.changes();
         let mut untaken = self.parts.untaken.subscribe();
         let mut hold = self.parts.hold.subscribe();
         let mut survey = Survey::default();
@@ -131,6 +131,7 @@ impl StatusWriter {
                 }
                 changed = fleet.changed() => changed.is_ok(),
                 changed = changes.changed() => changed.is_ok(),
+                changed = changed_elsewhere(&mut elsewhere) => changed,
                 changed = untaken.changed() => changed.is_ok(),
                 changed = hold.changed() => changed.is_ok(),
                 () = self.sightings.told() => true,
@@ -150,7 +151,9 @@ impl StatusWriter {
         let hold = self.parts.hold.reason().map(|reason| reason.to_string());
         let (now, uptime) = (self.parts.clock.now(), self.uptime());
         let had_time = uptime.since(self.started) >= COMING_BACK;
-        let shard = Arc::clone(&self.parts.shard);
+        let (views, tallies) = (self.parts.gather.views(None).await, self.parts.gather.tallies().await);
+        // Of clusters whose process does not answer nothing new is said.
+        let is_whole = views.unanswered.is_empty() && tallies.unanswered.is_empty();
         let looked = tokio::task::spawn_blocking(move || {
             for (key, sighting) in news {
                 match sighting {
@@ -158,8 +161,8 @@ impl StatusWriter {
                     None => book.forget(&key),
                 }
             }
-            let settled = had_time || survey::is_settled(&fleet, &shard);
-            survey.look(&fleet, &shard);
+            let settled = had_time || survey::is_settled(&fleet, &views.value);
+            survey.look(&fleet, views.value, tallies.value, is_whole);
             for (key, status) in survey.judge(&fleet, &untaken, hold.as_deref(), settled, now, &book) {
                 book.want(&key, status, uptime);
             }
@@ -218,6 +221,14 @@ impl StatusWriter {
 
     fn uptime(&self) -> Millis {
         self.parts.clock.uptime()
+    }
+}
+
+/// Waits for a change at another process, for ever where there is none.
+async fn changed_elsewhere(changes: &mut Option<watch::Receiver<u64>>) -> bool {
+    match changes {
+        Some(changes) => changes.changed().await.is_ok(),
+        None => std::future::pending().await,
     }
 }
 

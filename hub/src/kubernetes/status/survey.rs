@@ -10,7 +10,7 @@ use starling_hub_core::resources::status::Status;
 use starling_hub_core::status::{Book, Counts, HeardCluster, Judge, Tally};
 use starling_model::{ClusterId, Millis, Position, Uid};
 
-use crate::shard::{ClusterView, Shard};
+use crate::shard::ClusterView;
 
 /// What was seen at the last look.
 #[derive(Debug, Default)]
@@ -22,19 +22,24 @@ pub(super) struct Survey {
 }
 
 impl Survey {
-    /// Looks at the clusters, and at the fleet if it changed.
-    pub(super) fn look(&mut self, fleet: &Arc<Fleet>, shard: &Shard) {
+    /// Looks at the clusters, and at the fleet if it changed. Where some process did not answer, what was seen of its clusters
+    /// before stands.
+    pub(super) fn look(
+        &mut self,
+        fleet: &Arc<Fleet>,
+        views: BTreeMap<ClusterId, ClusterView>,
+        tallies: BTreeMap<Uid, Tally>,
+        is_whole: bool,
+    ) {
         let position = fleet.position();
         if self.counts.as_ref().is_none_or(|(counted, _)| *counted != position) {
             self.counts = Some((position, Counts::of(fleet)));
         }
-        self.heard = shard.views().into_iter().map(|view| (view.id, heard(view))).collect();
-        self.tallies.clear();
-        for id in self.heard.keys().filter(|id| fleet.is_attached(**id)) {
-            for (assignment, standing) in shard.install_standings(id) {
-                self.tallies.entry(assignment).or_default().add(standing);
-            }
+        if is_whole {
+            self.heard.clear();
+            self.tallies = tallies;
         }
+        self.heard.extend(views.into_values().map(|view| (view.id, heard(view))));
     }
 
     /// Returns the status that each object should have.
@@ -57,10 +62,10 @@ impl Survey {
 }
 
 /// Tells whether every cluster that may come back after a start of the process is there.
-pub(super) fn is_settled(fleet: &Fleet, shard: &Shard) -> bool {
+pub(super) fn is_settled(fleet: &Fleet, views: &BTreeMap<ClusterId, ClusterView>) -> bool {
     let attached = fleet.identities().filter(|record| record.stage == ClusterStage::Attached);
     let mut managed = attached.filter(|record| fleet.cluster(record.id).is_some());
-    managed.all(|record| shard.view(&record.id).is_some_and(|view| view.standing.live))
+    managed.all(|record| views.get(&record.id).is_some_and(|view| view.standing.live))
 }
 
 fn heard(view: ClusterView) -> HeardCluster {

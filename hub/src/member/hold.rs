@@ -1,0 +1,124 @@
+//! Holding together: a reason that one process has is every process's, until the store is recovered.
+//!
+//! Also judges what agents show: a process whose view is late must not take a fence that it has not reached yet for a sign of a
+//! lost store, so the store itself is asked.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use starling_hub_core::fleet::Fleet;
+use starling_hub_core::hold;
+use starling_model::Fence;
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use super::{Identity, Seen, ToldHold};
+use crate::ports::Clock;
+use crate::shard::Shard;
+use crate::steward::Hold;
+use crate::store::keys::{self, Record};
+use crate::store::{Compare, Store, StoreError, Transaction, Write};
+
+/// How long to wait after a failure.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What holding together works with.
+pub struct HoldParts {
+    /// Which process this is.
+    pub identity: Identity,
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// The fleet as every reader of the process sees it.
+    pub fleet: watch::Receiver<Arc<Fleet>>,
+    /// What is seen of the processes.
+    pub seen: Seen,
+    /// The clusters, whose agents show fences.
+    pub shard: Arc<Shard>,
+    /// Whether the fleet holds.
+    pub hold: Hold,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Keeps the hold of this process and that of the others the same.
+pub struct HoldKeeper {
+    parts: HoldParts,
+    suspicious: watch::Receiver<Option<Fence>>,
+    /// The greatest era number that was known while the fleet held.
+    era: Option<u64>,
+}
+
+impl HoldKeeper {
+    /// Makes the keeper.
+    #[must_use]
+    pub fn new(parts: HoldParts) -> Self {
+        let suspicious = parts.shard.suspicious();
+        Self { parts, suspicious, era: None }
+    }
+
+    /// Keeps them the same until dropped.
+    pub async fn run(mut self) {
+        let mut held = self.parts.hold.subscribe();
+        loop {
+            if let Err(error) = self.look().await {
+                tracing::debug!(%error, "cannot tell the other processes of the hold, or look into it");
+                sleep(RETRY).await;
+                continue;
+            }
+            tokio::select! {
+                biased;
+                changed = held.changed() => if changed.is_err() { return },
+                changed = self.parts.seen.changed() => if changed.is_err() { return },
+                changed = self.parts.fleet.changed() => if changed.is_err() { return },
+                changed = self.suspicious.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+
+    async fn look(&mut self) -> Result<(), StoreError> {
+        self.look_into_suspicion().await?;
+        let told = self.parts.seen.borrow_and_update().hold.clone();
+        let present = self.parts.fleet.borrow_and_update().era().map_or(0, |record| record.era.number);
+        if let Some(known) = self.era
+            && present > known
+        {
+            self.era = None;
+            self.parts.hold.release();
+        }
+        if let Some(told) = &told {
+            self.parts.hold.engage(told.reason);
+        }
+        let Some(reason) = self.parts.hold.reason() else { return Ok(()) };
+        self.era.get_or_insert(present);
+        if told.is_none() {
+            self.tell(reason).await?;
+        }
+        Ok(())
+    }
+
+    async fn tell(&self, reason: hold::HoldReason) -> Result<(), StoreError> {
+        let told = ToldHold {
+            reason,
+            by: self.parts.identity.name.clone(),
+            since: self.parts.clock.now(),
+            shown: self.parts.shard.newest_shown_fence(),
+        };
+        let value = serde_json::to_vec(&told).expect("a reason is JSON");
+        let compares = vec![Compare::Absent(keys::HOLD.into())];
+        self.parts.store.transact(Transaction { compares, writes: vec![Write::put(keys::HOLD, value)] }).await.map(drop)
+    }
+
+    /// Asks the store whether it has reached a fence that the view has not.
+    async fn look_into_suspicion(&mut self) -> Result<(), StoreError> {
+        let Some(shown) = *self.suspicious.borrow_and_update() else { return Ok(()) };
+        let position = keys::read_position(self.parts.store.as_ref()).await?;
+        let era = self.parts.store.get(keys::ERA.as_bytes()).await?;
+        let era = era.as_ref().map(keys::decode_entry).transpose()?;
+        let Some(Record::Change(change)) = era else { return Ok(()) };
+        let starling_hub_core::change::Change::PutEra(record) = *change else { return Ok(()) };
+        if let Some(reason) = hold::at_fence(record.era, position.unwrap_or_default(), &shown) {
+            self.parts.hold.engage(reason);
+        }
+        Ok(())
+    }
+}

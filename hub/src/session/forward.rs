@@ -1,0 +1,103 @@
+//! A stream that is passed on to the process that owns the cluster, where its agent cannot reach that one.
+//!
+//! The owner takes the identity from this process, which has verified it. Nothing is read into what passes.
+
+use starling_model::{ClusterId, Digest, ErrorCode, Millis};
+use starling_proto::v1::session_service_client::SessionServiceClient;
+use starling_proto::{fragment, v1};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::metadata::{MetadataMap, MetadataValue};
+use tonic::{Request, Status, Streaming};
+
+use super::{Caller, End, Outbox};
+use crate::api::error::status;
+use crate::shard::Forwarder;
+
+/// Messages that wait for the owner's connection.
+const WAITING: usize = 4;
+
+/// How long the owner may take to begin its answer.
+const BEGINS_WITHIN: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// The metadata key that carries whose stream is passed on: cluster, SHA-256 of its key and the end of its certificate.
+const CALLER: &str = "starling-caller-bin";
+
+/// Serves a stream whose first message was read, by passing all of it on.
+pub(super) async fn pass_on(
+    forwarder: &dyn Forwarder,
+    address: &str,
+    caller: &Caller,
+    (first, piece): (v1::ConnectRequest, usize),
+    incoming: &mut Streaming<v1::ConnectRequest>,
+    outbox: &Outbox,
+) -> End {
+    let (sender, receiver) = mpsc::channel(WAITING);
+    let mut request = Request::new(ReceiverStream::new(receiver));
+    request.metadata_mut().insert_bin(CALLER, MetadataValue::from_bytes(&caller.to_bytes()));
+    let channel = match forwarder.stream_to(address) {
+        Ok(channel) => channel,
+        Err(error) => return End::NotPassedOn(error),
+    };
+    let mut client = SessionServiceClient::new(channel);
+    let answer = match timeout(BEGINS_WITHIN, client.connect(request)).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(status)) => return End::NotPassedOn(status.message().to_owned()),
+        Err(_) => return End::NotPassedOn("it does not answer".to_owned()),
+    };
+    let mut answers = answer.into_inner();
+    // In pieces again, of a number that the agent's own never have.
+    for piece in fragment::split(first, u64::MAX, piece) {
+        if sender.send(piece).await.is_err() {
+            return End::NotPassedOn("it closed the stream".to_owned());
+        }
+    }
+    loop {
+        // Each direction waits for room of its own, so that a slow reader is never queued for.
+        tokio::select! {
+            biased;
+            answer = answers.message() => match answer {
+                Ok(Some(answer)) => {
+                    if outbox.send(Box::new(Ok(answer))).await.is_err() {
+                        return End::Gone;
+                    }
+                }
+                Ok(None) => return End::Gone,
+                Err(status) => return End::Passed(Box::new(status)),
+            },
+            message = incoming.message() => match message {
+                Ok(Some(message)) => {
+                    if sender.send(message).await.is_err() {
+                        return End::NotPassedOn("it closed the stream".to_owned());
+                    }
+                }
+                Ok(None) | Err(_) => return End::Gone,
+            },
+        }
+    }
+}
+
+impl Caller {
+    fn to_bytes(self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(56);
+        bytes.extend_from_slice(&self.cluster.0);
+        bytes.extend_from_slice(&self.key.0);
+        bytes.extend_from_slice(&self.expires.0.to_be_bytes());
+        bytes
+    }
+
+    /// Reads whose stream another process of the hub passes on.
+    pub(super) fn passed_on(metadata: &MetadataMap) -> Result<Self, Status> {
+        let wrong =
+            || status(ErrorCode::InvalidRequest, "a process of the hub passes on a stream and does not say whose");
+        let bytes = metadata.get_bin(CALLER).and_then(|value| value.to_bytes().ok()).ok_or_else(wrong)?;
+        let part = |range: std::ops::Range<usize>| bytes.get(range).ok_or_else(wrong);
+        Ok(Self {
+            cluster: ClusterId::from_slice(part(0..16)?).ok_or_else(wrong)?,
+            key: Digest(part(16..48)?.try_into().map_err(|_| wrong())?),
+            expires: Millis(u64::from_be_bytes(part(48..56)?.try_into().map_err(|_| wrong())?)),
+            forwarded: true,
+        })
+    }
+}

@@ -1,0 +1,135 @@
+//! Where an agent belongs: here, at another process, or wherever this process cannot tell yet.
+//!
+//! Owns sending agents to their owner, and sending away, paced, those whose owner is another after the ring changed. Does not own
+//! the ring.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use starling_hub_core::fleet::Fleet;
+use starling_model::ClusterId;
+use starling_model::session::Hello;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::Shard;
+
+/// How many agents are sent away at once, and how long it is until the next are: 500 a second.
+const PACE: (usize, Duration) = (50, Duration::from_millis(100));
+
+/// After this time an agent that did not leave is sent away again.
+const AGAIN: Duration = Duration::from_secs(20);
+
+/// How agents reach the process that owns their cluster.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Routing {
+    /// A process that is not the owner sends them to the owner's own address.
+    #[default]
+    Redirect,
+    /// They can reach the advertised address alone: a process that is not the owner passes their stream on.
+    Forward,
+}
+
+/// Where an agent belongs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Route {
+    /// Here.
+    Here,
+    /// At another process, which it is told.
+    Redirect {
+        /// The other's own address.
+        address: String,
+        /// The ring that says so.
+        epoch: u64,
+    },
+    /// At another process, which its stream is passed on to.
+    Forward {
+        /// The other's own address.
+        address: String,
+    },
+    /// This process does not know: its ring is older than the agent's, or there is none yet.
+    Behind,
+}
+
+impl Shard {
+    /// Tells where an agent belongs; `forwarded` if another process passed its stream on.
+    pub(crate) fn route(&self, id: ClusterId, hello: &Hello, forwarded: bool) -> Route {
+        if !self.parts.is_one_of_many {
+            return Route::Here;
+        }
+        let fleet = self.fleet();
+        let (Some(ring), Some(owner)) = (fleet.ring(), fleet.owner(&id)) else { return Route::Behind };
+        // A process that is behind never redirects, or agents would go in circles.
+        if hello.newest_epoch > ring.epoch {
+            return Route::Behind;
+        }
+        if owner.name == self.parts.hub {
+            return Route::Here;
+        }
+        let address = owner.address.clone();
+        match (forwarded, self.parts.routing, hello.forward) {
+            // Whoever passed it on has another ring: it looks again.
+            (true, _, _) => Route::Behind,
+            (false, Routing::Forward, _) | (false, Routing::Redirect, true) => Route::Forward { address },
+            (false, Routing::Redirect, false) => Route::Redirect { address, epoch: ring.epoch },
+        }
+    }
+
+    /// Returns the epoch of the ring; zero where there is none.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.fleet().ring().map_or(0, |ring| ring.epoch)
+    }
+
+    /// Sends agents to their new owners as the ring changes, until dropped.
+    pub async fn run_mover(self: Arc<Self>) {
+        let mut fleets = self.parts.fleet.clone();
+        let mut again = Instant::now() + AGAIN;
+        loop {
+            let fleet = Arc::clone(&fleets.borrow_and_update());
+            let epoch = self.epoch();
+            let strangers = self.find_strangers(&fleet);
+            self.send_away(&fleet, epoch, &strangers).await;
+            loop {
+                tokio::select! {
+                    biased;
+                    changed = fleets.changed() => {
+                        if changed.is_err() {
+                            return;
+                        }
+                        if self.epoch() != epoch {
+                            break;
+                        }
+                    }
+                    () = sleep_until(again) => {
+                        again = Instant::now() + AGAIN;
+                        if !self.strangers().is_empty() {
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    async fn send_away(&self, fleet: &Fleet, epoch: u64, strangers: &BTreeSet<ClusterId>) {
+        let mut sent = 0;
+        for id in strangers {
+            let Some(address) = fleet.owner(id).map(|owner| owner.address.clone()) else { continue };
+            let session = self.cluster(id).and_then(|cluster| cluster.state().session.clone());
+            let Some(session) = session else { continue };
+            session.redirect(address, epoch);
+            self.counters.redirected.add(1);
+            sent += 1;
+            if sent % PACE.0 == 0 {
+                sleep(PACE.1).await;
+            }
+            // A newer ring may leave it here.
+            if self.epoch() != epoch {
+                return;
+            }
+        }
+        if sent > 0 {
+            tracing::info!(epoch, clusters = sent, "sent agents to the processes that own their clusters now");
+        }
+    }
+}
