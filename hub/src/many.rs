@@ -218,7 +218,7 @@ impl Place {
         let alone_until = Instant::now() + OTHERS_WITHIN;
         loop {
             let is_alone = self.seen.borrow().members.keys().all(|name| *name == self.identity.name);
-            let is_owner = self.fleet.borrow().ring().is_some_and(|ring| ring.has(&self.identity.name));
+            let is_owner = self.fleet.borrow().ring().is_some_and(|ring| ring.member(&self.identity.name).is_some());
             let left = shard.connected();
             if (!is_owner && left == 0) || (is_alone && Instant::now() >= alone_until) {
                 return;

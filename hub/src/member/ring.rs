@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use starling_hub_core::fleet::Fleet;
-use starling_hub_core::ring::{Membership, Presence, RingRecord};
+use starling_hub_core::ring::{MemberChange, Membership, Presence, RingRecord};
 use starling_hub_core::steward::{Request, UpdateRing};
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -70,14 +70,14 @@ impl RingKeeper {
             tracing::info!(note = %note, "ring");
         }
         if let Some(next) = observed.next {
-            self.write(&record, next).await;
+            self.write(&record, next, observed.changes).await;
         }
         observed.wake.map_or(LOOK, |wake| wake.since(uptime).min(LOOK))
     }
 
-    async fn write(&self, before: &RingRecord, next: RingRecord) {
+    async fn write(&self, before: &RingRecord, next: RingRecord, changes: Vec<MemberChange>) {
         let epoch = next.epoch;
-        let update = Request::UpdateRing(UpdateRing { next });
+        let update = Request::UpdateRing(UpdateRing { next, changes });
         match self.parts.steward.submit("ring", update).await {
             Ok(_) => tracing::info!(epoch, before = before.epoch, "the ring changed"),
             Err(refusal) => tracing::info!(epoch, reason = %refusal.message, "the ring was not changed, trying again"),

@@ -75,6 +75,8 @@ enum CommitError {
     Conflict,
     #[error("another process decides")]
     NotHere,
+    #[error("the fleet holds, and no reserved position is left: run `starling store recover`")]
+    Held,
     #[error("reserve positions")]
     Mark(#[from] io::Error),
     #[error("encode the records")]
@@ -89,6 +91,7 @@ impl CommitError {
         match self {
             Self::Conflict => "conflict",
             Self::NotHere => "not-here",
+            Self::Held => "held",
             Self::Mark(_) => "mark",
             Self::Codec(_) => "codec",
             Self::Store(_) => "store",
@@ -167,7 +170,9 @@ impl Steward {
                     self.parts.metrics.not_committed(CommitError::NotHere.as_str());
                     return Err(not_here());
                 }
-                Err(error @ (CommitError::Mark(_) | CommitError::Codec(_) | CommitError::Store(_))) => {
+                Err(
+                    error @ (CommitError::Held | CommitError::Mark(_) | CommitError::Codec(_) | CommitError::Store(_)),
+                ) => {
                     self.parts.metrics.not_committed(error.as_str());
                     self.look_again_after(&error).await;
                     return Err(unavailable(&error));
@@ -180,7 +185,8 @@ impl Steward {
     fn check_hold(&self, request: &Request) -> Result<(), Refusal> {
         let Some(reason) = self.parts.hold.reason() else { return Ok(()) };
         match request {
-            Request::Recover(_) => Ok(()),
+            // Placement moves no workload: clusters stay served while the fleet holds.
+            Request::Recover(_) | Request::UpdateRing(_) => Ok(()),
             Request::Begin
             | Request::SyncInputs(_)
             | Request::SyncObjects(_)
@@ -263,14 +269,18 @@ impl Steward {
     }
 
     /// Writes the mark before a position beyond it is used.
-    async fn reserve(&self, decision: &Decision, era: Option<Era>) -> io::Result<()> {
+    async fn reserve(&self, decision: &Decision, era: Option<Era>) -> Result<(), CommitError> {
         let Some(era) = era else { return Ok(()) };
         let mark = self.parts.keyring.mark().mark();
         if mark.is_some_and(|mark| mark.era == era && decision.position <= mark.reserved) {
             return Ok(());
         }
+        // The mark is the evidence for which a fleet holds: only a recovery may write over it.
+        if self.parts.hold.reason().is_some() && new_era(decision).is_none() {
+            return Err(CommitError::Held);
+        }
         let reserved = Position(decision.position.0 + POSITION_BLOCK - 1);
-        self.parts.keyring.mark().reserve(Mark { era, reserved }).await
+        Ok(self.parts.keyring.mark().reserve(Mark { era, reserved }).await?)
     }
 
     async fn wait_until_applied(&mut self, position: Position, otherwise: &str) -> Result<(), Refusal> {

@@ -9,7 +9,7 @@
 //! | `member/<name>` | `MemberRecord` of a process that lives, under its lease | that process |
 //! | `summary/<name>/<number>` | what a process last knew of its clusters, as a list of `Summary` | that process, every few minutes and when it leaves |
 //! | `hold` | `ToldHold`: why every process holds | the process that notices; deleted by `store recover` |
-//! | `ring` | the ring record | the steward |
+//! | `ring` | [`RingRecord`](starling_hub_core::ring::RingRecord) | the steward |
 //! | `input/<kind>/<namespace>/<name>` | `InputRecord` (namespace empty for a Workspace) | the steward |
 //! | `deleted/<kind>/<namespace>/<name>` | `DeletedRecord` | the steward |
 //! | `assignment/<uid>` | `AssignmentRecord` | the steward |
@@ -89,7 +89,7 @@ pub enum Record {
     Hold(Option<ToldHold>),
     /// What was last known of clusters changed: the record of this process and number, or it went.
     Summaries((String, u32), Option<Vec<Summary>>),
-    /// The store's own business: format, steward, ring.
+    /// The store's own business: format.
     Other,
 }
 
@@ -164,6 +164,7 @@ pub fn encode(change: &Change) -> Result<Write, CodecError> {
         Change::PutToken(record) => put(key, record),
         Change::PutJoinToken(record) => put(key, record),
         Change::PutEra(record) => put(key, record),
+        Change::PutRing(record) => put(key, record),
         Change::DeleteInput(_)
         | Change::DeleteDeleted(_)
         | Change::DeleteAssignment(_)
@@ -202,6 +203,7 @@ pub fn key_of(change: &Change) -> String {
         Change::PutJoinToken(record) => key("join-token", record.hash),
         Change::DeleteJoinToken(hash) => key("join-token", hash),
         Change::PutEra(_) => ERA.to_owned(),
+        Change::PutRing(_) => RING.to_owned(),
     }
 }
 
@@ -267,12 +269,13 @@ fn read(key: &[u8], value: Option<&[u8]>) -> Result<Record, CodecError> {
         "token" => row.change(Change::PutToken, Change::DeleteToken, Row::parsed)?,
         "join-token" => row.change(Change::PutJoinToken, Change::DeleteJoinToken, Row::parsed)?,
         "era" => Change::PutEra(row.record()?),
+        "ring" => Change::PutRing(row.record()?),
         "position" => return row.position(),
         "member" => return Ok(Record::Member(name.to_owned(), row.optional()?)),
         "summary" => return Ok(Record::Summaries(row.summary_place()?, row.optional()?)),
         "steward" => return Ok(Record::Steward(row.claim())),
         "hold" => return Ok(Record::Hold(row.optional()?)),
-        "format" | "ring" => return Ok(Record::Other),
+        "format" => return Ok(Record::Other),
         _ => return Err(problem(key, "this build knows no such key")),
     };
     // A record under another key than its own would be two truths.
