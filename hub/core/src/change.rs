@@ -7,6 +7,7 @@ use crate::records::{
     RevisionRecord, SpentRecord, TokenRecord, TombstoneRecord,
 };
 use crate::resources::InputKey;
+use crate::ring::RingRecord;
 
 /// One put or delete of one record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,4 +54,6 @@ pub enum Change {
     DeleteJoinToken(Digest),
     /// Writes the era.
     PutEra(EraRecord),
+    /// Writes the ring.
+    PutRing(RingRecord),
 }

@@ -1,4 +1,4 @@
-//! The hub's decisions, pure: planner, deletion and its budget, sessions, status index, enrolment rules.
+//! The hub's decisions, pure: planner, deletion and its budget, sessions, status index, enrolment rules, the ring.
 
 pub mod change;
 pub mod deletion;
@@ -9,6 +9,7 @@ pub mod index;
 pub mod planner;
 pub mod records;
 pub mod resources;
+pub mod ring;
 pub mod selector;
 pub mod session;
 pub mod status;

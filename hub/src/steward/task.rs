@@ -66,6 +66,8 @@ pub struct Steward {
 enum CommitError {
     #[error("another writer was faster")]
     Conflict,
+    #[error("the fleet holds, and no reserved position is left: run `starling store recover`")]
+    Held,
     #[error("reserve positions")]
     Mark(#[from] io::Error),
     #[error("encode the records")]
@@ -79,6 +81,7 @@ impl CommitError {
     fn as_str(&self) -> &'static str {
         match self {
             Self::Conflict => "conflict",
+            Self::Held => "held",
             Self::Mark(_) => "mark",
             Self::Codec(_) => "codec",
             Self::Store(_) => "store",
@@ -149,7 +152,9 @@ impl Steward {
                     self.parts.metrics.not_committed(CommitError::Conflict.as_str());
                     self.wait_until_applied(Position(fleet.position().0 + 1), "nothing was changed, try again").await?;
                 }
-                Err(error @ (CommitError::Mark(_) | CommitError::Codec(_) | CommitError::Store(_))) => {
+                Err(
+                    error @ (CommitError::Held | CommitError::Mark(_) | CommitError::Codec(_) | CommitError::Store(_)),
+                ) => {
                     self.parts.metrics.not_committed(error.as_str());
                     return Err(unavailable(&error));
                 }
@@ -161,7 +166,8 @@ impl Steward {
     fn check_hold(&self, request: &Request) -> Result<(), Refusal> {
         let Some(reason) = self.parts.hold.reason() else { return Ok(()) };
         match request {
-            Request::Recover(_) => Ok(()),
+            // Placement moves no workload: clusters stay served while the fleet holds.
+            Request::Recover(_) | Request::UpdateRing(_) => Ok(()),
             Request::Begin
             | Request::SyncInputs(_)
             | Request::SyncObjects(_)
@@ -213,14 +219,18 @@ impl Steward {
     }
 
     /// Writes the mark before a position beyond it is used.
-    async fn reserve(&self, decision: &Decision, era: Option<Era>) -> io::Result<()> {
+    async fn reserve(&self, decision: &Decision, era: Option<Era>) -> Result<(), CommitError> {
         let Some(era) = era else { return Ok(()) };
         let mark = self.parts.keyring.mark().mark();
         if mark.is_some_and(|mark| mark.era == era && decision.position <= mark.reserved) {
             return Ok(());
         }
+        // The mark is the evidence for which a fleet holds: only a recovery may write over it.
+        if self.parts.hold.reason().is_some() && new_era(decision).is_none() {
+            return Err(CommitError::Held);
+        }
         let reserved = Position(decision.position.0 + POSITION_BLOCK - 1);
-        self.parts.keyring.mark().reserve(Mark { era, reserved }).await
+        Ok(self.parts.keyring.mark().reserve(Mark { era, reserved }).await?)
     }
 
     async fn wait_until_applied(&mut self, position: Position, otherwise: &str) -> Result<(), Refusal> {

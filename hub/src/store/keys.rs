@@ -6,7 +6,7 @@
 //! | `position` | decimal number | every transaction of the steward |
 //! | `era` | [`EraRecord`](starling_hub_core::records::EraRecord) | the first start, `store recover` |
 //! | `steward` | name of the process that may write, under its lease | the process that becomes steward |
-//! | `ring` | the ring record | the steward |
+//! | `ring` | [`RingRecord`](starling_hub_core::ring::RingRecord) | the steward |
 //! | `input/<kind>/<namespace>/<name>` | `InputRecord` (namespace empty for a Workspace) | the steward |
 //! | `deleted/<kind>/<namespace>/<name>` | `DeletedRecord` | the steward |
 //! | `assignment/<uid>` | `AssignmentRecord` | the steward |
@@ -61,7 +61,7 @@ pub enum Record {
     Change(Box<Change>),
     /// The position is this.
     Position(Position),
-    /// The store's own business: format, steward, ring.
+    /// The store's own business: format, steward.
     Other,
 }
 
@@ -136,6 +136,7 @@ pub fn encode(change: &Change) -> Result<Write, CodecError> {
         Change::PutToken(record) => put(key, record),
         Change::PutJoinToken(record) => put(key, record),
         Change::PutEra(record) => put(key, record),
+        Change::PutRing(record) => put(key, record),
         Change::DeleteInput(_)
         | Change::DeleteDeleted(_)
         | Change::DeleteAssignment(_)
@@ -174,6 +175,7 @@ pub fn key_of(change: &Change) -> String {
         Change::PutJoinToken(record) => key("join-token", record.hash),
         Change::DeleteJoinToken(hash) => key("join-token", hash),
         Change::PutEra(_) => ERA.to_owned(),
+        Change::PutRing(_) => RING.to_owned(),
     }
 }
 
@@ -219,8 +221,9 @@ fn read(key: &[u8], value: Option<&[u8]>) -> Result<Record, CodecError> {
         "token" => row.change(Change::PutToken, Change::DeleteToken, Row::parsed)?,
         "join-token" => row.change(Change::PutJoinToken, Change::DeleteJoinToken, Row::parsed)?,
         "era" => Change::PutEra(row.record()?),
+        "ring" => Change::PutRing(row.record()?),
         "position" => return row.position(),
-        "format" | "steward" | "ring" => return Ok(Record::Other),
+        "format" | "steward" => return Ok(Record::Other),
         _ => return Err(problem(key, "this build knows no such key")),
     };
     // A record under another key than its own would be two truths.

@@ -11,8 +11,27 @@ use crate::records::{
     RevisionRecord, SpentRecord, TokenRecord, TombstoneRecord,
 };
 use crate::resources::{Addon, AddonAssignment, InputKey, Kind, PLATFORM_NAMESPACE, Resource, Tombstone, Workspace};
+use crate::ring::{Placement, RingMember, RingRecord};
 
 impl Fleet {
+    /// Returns the ring's record; `None` if none was ever written.
+    #[must_use]
+    pub fn ring(&self) -> Option<&Arc<RingRecord>> {
+        self.placement.as_ref().map(Placement::record)
+    }
+
+    /// Returns the placement by the ring's record; `None` if none was ever written.
+    #[must_use]
+    pub fn placement(&self) -> Option<&Placement> {
+        self.placement.as_ref()
+    }
+
+    /// Returns the member of the ring that owns a cluster; `None` without a ring, or if it is empty.
+    #[must_use]
+    pub fn owner(&self, cluster: &ClusterId) -> Option<&RingMember> {
+        self.placement.as_ref()?.owner(cluster)
+    }
+
     /// Returns a resource.
     #[must_use]
     pub fn input(&self, key: &InputKey) -> Option<&Arc<InputRecord>> {

@@ -18,6 +18,7 @@ use crate::records::{
     RevisionRecord, SpentRecord, TokenRecord, TombstoneRecord, TombstoneScope,
 };
 use crate::resources::{AddonAssignment, InputKey, ManagedCluster, PLATFORM_NAMESPACE, Resource};
+use crate::ring::{Placement, RingRecord};
 
 pub use problems::Problem;
 use shared_map::SharedMap;
@@ -28,6 +29,8 @@ pub struct Fleet {
     name: Arc<str>,
     position: Position,
     era: Option<EraRecord>,
+    /// The ring with the points that follow from it.
+    placement: Option<Placement>,
     inputs: SharedMap<InputKey, InputRecord>,
     deleted: SharedMap<InputKey, DeletedRecord>,
     assignments: SharedMap<Uid, AssignmentRecord>,
@@ -72,6 +75,7 @@ impl Fleet {
             name: name.into(),
             position: Position(0),
             era: None,
+            placement: None,
             inputs: SharedMap::default(),
             deleted: SharedMap::default(),
             assignments: SharedMap::default(),
@@ -135,7 +139,16 @@ impl Fleet {
             Change::PutJoinToken(record) => drop(self.join_tokens.insert(record.hash, record.clone())),
             Change::DeleteJoinToken(hash) => drop(self.join_tokens.remove(hash)),
             Change::PutEra(record) => self.era = Some(record.clone()),
+            Change::PutRing(record) => self.put_ring(record),
         }
+    }
+
+    fn put_ring(&mut self, record: &RingRecord) {
+        let placement = match &self.placement {
+            Some(before) => before.followed_by(Arc::new(record.clone())),
+            None => Placement::of(record),
+        };
+        self.placement = Some(placement);
     }
 
     fn put_input(&mut self, record: &InputRecord) {

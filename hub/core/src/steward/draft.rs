@@ -64,7 +64,8 @@ impl<'a> Draft<'a> {
             | Change::DeleteToken(_)
             | Change::PutJoinToken(_)
             | Change::DeleteJoinToken(_)
-            | Change::PutEra(_) => {}
+            | Change::PutEra(_)
+            | Change::PutRing(_) => {}
         }
         self.after.apply(&change);
         self.changes.push(change);

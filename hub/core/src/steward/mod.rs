@@ -17,6 +17,7 @@ mod objects;
 mod recover;
 mod register;
 mod revise;
+mod ring;
 mod settle;
 mod sync;
 mod take;
@@ -37,6 +38,7 @@ pub use detach::{Detach, DetachStage};
 pub use evidence::{Evidence, SourceDeleted, SourceDeletion};
 pub use join::{Join, Renew, SeeCluster};
 pub use objects::{SourceObject, SyncObjects};
+pub use ring::UpdateRing;
 pub use token::{CreateJoinToken, RevokeJoinToken};
 
 /// What somebody asks the steward.
@@ -78,6 +80,8 @@ pub enum Request {
     Approve(Approve),
     /// Begins a new era after a loss of the store.
     Recover(Recover),
+    /// Writes the next record of the ring; see [`crate::ring::Membership`].
+    UpdateRing(UpdateRing),
 }
 
 /// Everything that the directory holds now.
@@ -243,6 +247,8 @@ pub enum Answer {
         /// Its first position.
         position: Position,
     },
+    /// To [`Request::UpdateRing`].
+    RingUpdated,
 }
 
 /// What a sync found.
@@ -341,6 +347,7 @@ pub fn decide(fleet: &Fleet, request: &Request, context: &mut Context<'_>) -> Re
         Request::Delete(delete) => delete::decide(fleet, delete, context),
         Request::Approve(approve) => approve::decide(fleet, approve, context),
         Request::Recover(recover) => recover::decide(fleet, recover, context),
+        Request::UpdateRing(update) => ring::decide(fleet, update, context),
     }
 }
 
@@ -366,6 +373,7 @@ impl Request {
             Self::Delete(_) => "delete",
             Self::Approve(_) => "approve",
             Self::Recover(_) => "recover",
+            Self::UpdateRing(_) => "update-ring",
         }
     }
 }

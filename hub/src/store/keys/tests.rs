@@ -6,6 +6,7 @@ use starling_hub_core::records::{
     ProposalKind, ProposalRecord, RevisionRecord, SpentRecord, TokenRecord, TombstoneRecord, TombstoneScope,
 };
 use starling_hub_core::resources::Resource;
+use starling_hub_core::ring::{RingMember, RingRecord};
 use starling_model::plan::Render;
 use starling_model::{ClusterId, Digest, Era, InstallKey, Millis, ResourceName, Uid, Value};
 
@@ -120,6 +121,15 @@ fn puts() -> Vec<Change> {
             description: String::new(),
             revoked: None,
         }),
+        Change::PutRing(RingRecord {
+            epoch: 4,
+            members: vec![RingMember {
+                name: "hub-0".into(),
+                incarnation: UID,
+                address: "hub-0.hub:7443".into(),
+                weight: 100,
+            }],
+        }),
     ]
 }
 
@@ -167,6 +177,7 @@ fn keys_are_wire_format() {
     assert_eq!(keys[2], format!("starling/v1/assignment/{uid}"));
     assert_eq!(keys[3], format!("starling/v1/revision/{digest}"));
     assert_eq!(keys[9], "starling/v1/era");
+    assert_eq!(keys[11], "starling/v1/ring");
 }
 
 #[test]
@@ -191,6 +202,7 @@ fn what_is_not_understood_is_an_error() {
         ("elsewhere", "1"),
         ("starling/v1/position", "x"),
         ("starling/v1/spent/not-a-uid", "{}"),
+        ("starling/v1/ring", r#"{"epoch":1,"members":[{"name":"A","incarnation":"x","address":"a:1","weight":1}]}"#),
         (&format!("starling/v1/spent/{uid}"), r#"{"unknown":1}"#),
     ] {
         assert!(decode_entry(&entry(key, value)).is_err(), "{key}");

@@ -8,3 +8,4 @@ mod kubernetes;
 mod objects;
 mod recovery;
 mod registering;
+mod ring;
