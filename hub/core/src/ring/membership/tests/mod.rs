@@ -76,7 +76,7 @@ fn timelines() {
         count += 1;
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert_eq!(count, 28);
+    assert_eq!(count, 26);
 }
 
 fn play(timeline: &str) -> String {
