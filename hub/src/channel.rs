@@ -31,11 +31,7 @@ pub struct AddressError(pub String);
 ///
 /// # Errors
 /// The address is not of that form.
-pub fn lazy(
-    dialer: &Arc<dyn Dialer>,
-    address: &str,
-    tls: Option<Arc<ClientConfig>>,
-) -> Result<Channel, AddressError> {
+pub fn lazy(dialer: &Arc<dyn Dialer>, address: &str, tls: Option<Arc<ClientConfig>>) -> Result<Channel, AddressError> {
     let malformed = || AddressError(address.to_owned());
     let host = address.rsplit_once(':').ok_or_else(malformed)?.0;
     let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned()).map_err(|_| malformed())?;
@@ -61,6 +57,7 @@ async fn connect(
     let timed_out = |_| io::Error::from(io::ErrorKind::TimedOut);
     let stream = timeout(CONNECT_TIMEOUT, dialer.dial(address)).await.map_err(timed_out)??;
     let Some(tls) = tls else { return Ok(stream) };
-    let secured = timeout(CONNECT_TIMEOUT, TlsConnector::from(tls).connect(name, stream)).await.map_err(timed_out)??;
+    let secured =
+        timeout(CONNECT_TIMEOUT, TlsConnector::from(tls).connect(name, stream)).await.map_err(timed_out)??;
     Ok(Box::new(secured))
 }

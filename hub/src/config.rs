@@ -1,5 +1,7 @@
 //! The hub's flags and environment.
 
+mod store;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,6 +13,8 @@ use starling_model::ids::check_label;
 use crate::keyring::{CLUSTER_LIFETIME, ServerNames};
 use crate::source::SourceKind;
 use crate::telemetry::LogFormat;
+
+pub use self::store::{StoreConfig, StoreKind};
 
 /// Open files that are not connections: the store, listeners, watched directories, what libraries open.
 const OTHER_FILES: u64 = 512;
@@ -47,6 +51,10 @@ pub struct Config {
     /// The directory of everything that has to survive: the store and the fleet's secrets
     #[arg(long, env = "STARLING_HUB_STATE", value_name = "DIR", default_value = "/var/lib/starling")]
     pub state: PathBuf,
+
+    /// Where the store is.
+    #[command(flatten)]
+    pub store_place: StoreConfig,
 
     /// The address for agents and the command line (TLS)
     #[arg(long, env = "STARLING_HUB_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8443")]

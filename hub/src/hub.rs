@@ -111,7 +111,7 @@ impl Hub {
     /// # Errors
     /// The store cannot be read, or holds what this build does not understand; the keyring cannot serve TLS.
     pub async fn start(parts: HubParts) -> anyhow::Result<Self> {
-        keys::ensure_format(parts.store.as_ref()).await?;
+        keys::ensure_format(parts.store.as_ref(), parts.keyring.fleet()).await?;
         let view = FleetView::load(Arc::clone(&parts.store), parts.keyring.fleet()).await?;
         let fleet = view.subscribe();
         let start = at_start(&parts.keyring, &fleet.borrow());
