@@ -1,6 +1,7 @@
 //! The hub's flags and environment.
 
 mod process;
+mod store;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -14,6 +15,8 @@ pub use self::process::{NoName, ProcessConfig};
 use crate::keyring::{CLUSTER_LIFETIME, ServerNames};
 use crate::source::SourceKind;
 use crate::telemetry::LogFormat;
+
+pub use self::store::{StoreConfig, StoreKind};
 
 /// Open files that are not connections: the store, listeners, watched directories, what libraries open.
 const OTHER_FILES: u64 = 512;
@@ -50,6 +53,10 @@ pub struct Config {
     /// The directory of everything that has to survive: the store and the fleet's secrets
     #[arg(long, env = "STARLING_HUB_STATE", value_name = "DIR", default_value = "/var/lib/starling")]
     pub state: PathBuf,
+
+    /// Where the store is.
+    #[command(flatten)]
+    pub store_place: StoreConfig,
 
     /// The address for agents and the command line (TLS)
     #[arg(long, env = "STARLING_HUB_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8443")]

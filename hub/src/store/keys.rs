@@ -3,6 +3,7 @@
 //! | key (after `starling/v1/`) | value | changed by |
 //! |---|---|---|
 //! | `format` | [`FORMAT`] | the first start |
+//! | `fleet` | the fleet's name | the first start |
 //! | `position` | decimal number | every transaction of the steward |
 //! | `era` | [`EraRecord`](starling_hub_core::records::EraRecord) | the first start, `store recover` |
 //! | `steward` | the `Claim` of the process that may write, under its lease; of a process that is the whole hub its name | the process that becomes steward |
@@ -20,7 +21,10 @@
 //! | `cluster/<id>` | `ClusterRecord` | the steward |
 //! | `token/<hash>` | `TokenRecord` | the steward |
 //! | `join-token/<hash>` | `JoinTokenRecord` | the steward |
+//! | `writer/<name>` | the number of a process's last transaction; [`etcd`](super::etcd) alone, shown to nobody | each transaction over etcd |
+//! | `redo`, `redo-applied`, `redo/<id>/<n>` | a transaction that is larger than etcd's; [`etcd`](super::etcd) alone, shown to nobody | such a transaction |
 //!
+//! Over etcd, the configured prefix comes before each key; [`MAX_KEY_BYTES`](super::MAX_KEY_BYTES) does not count it.
 //! Records are JSON. No secret is ever under any of them.
 
 use std::collections::BTreeMap;
@@ -59,6 +63,20 @@ pub const STEWARD: &str = "starling/v1/steward";
 /// The key of the ring record.
 pub const RING: &str = "starling/v1/ring";
 
+/// The key of the fleet's name.
+pub const FLEET: &str = "starling/v1/fleet";
+
+/// What comes before the names of processes that write; the etcd store's own.
+pub const WRITERS: &str = "starling/v1/writer/";
+
+/// The key of a large transaction that is being carried out; the etcd store's own, as everything that begins with it.
+pub const REDO: &str = "starling/v1/redo";
+
+/// The key that each step of carrying it out writes.
+pub const REDO_APPLIED: &str = "starling/v1/redo-applied";
+
+/// What comes before the parts of large transactions.
+pub const REDO_CHUNKS: &str = "starling/v1/redo/";
 /// The key of the reason for which every process holds.
 pub const HOLD: &str = "starling/v1/hold";
 
@@ -89,7 +107,7 @@ pub enum Record {
     Hold(Option<ToldHold>),
     /// What was last known of clusters changed: the record of this process and number, or it went.
     Summaries((String, u32), Option<Vec<Summary>>),
-    /// The store's own business: format.
+    /// The store's own business: format, fleet.
     Other,
 }
 
@@ -103,27 +121,56 @@ pub struct CodecError {
     pub problem: String,
 }
 
-/// Checks the format of a store, and writes it into an empty one.
+/// Checks whose store it is and its format, and writes both into an empty one.
 ///
 /// # Errors
-/// [`StoreError::Format`] if another build wrote it; whatever the store says.
-pub async fn ensure_format(store: &dyn Store) -> Result<(), StoreError> {
-    let write = Transaction {
-        compares: vec![Compare::Absent(FORMAT_KEY.into())],
-        writes: vec![Write::put(FORMAT_KEY, FORMAT)],
-    };
-    if store.get(FORMAT_KEY.as_bytes()).await?.is_none() && !store.range(PREFIX).await?.entries.is_empty() {
-        return Err(StoreError::Format { found: String::new(), understood: FORMAT });
+/// [`StoreError::Format`] if another build wrote it, [`StoreError::OtherFleet`] if it is another fleet's, [`StoreError::Foreign`] if
+/// something else is there; whatever the store says.
+pub async fn ensure_format(store: &dyn Store, fleet: &str) -> Result<(), StoreError> {
+    loop {
+        let at = |key: &'static str| async move { store.get(key.as_bytes()).await };
+        let (format, owner) = (at(FORMAT_KEY).await?, at(FLEET).await?);
+        let (mut compares, mut writes) = (Vec::new(), vec![Write::put(FLEET, fleet.to_owned())]);
+        match (format, owner) {
+            (Some(format), _) if format.value != FORMAT => return Err(other_format(&format.value)),
+            (Some(_), Some(owner)) if owner.value == fleet => return Ok(()),
+            (_, Some(owner)) => {
+                let found = String::from_utf8_lossy(&owner.value).into_owned();
+                return Err(StoreError::OtherFleet { found, wanted: fleet.to_owned() });
+            }
+            // Written before fleets had a name in their stores.
+            (Some(_), None) => compares.push(Compare::ValueEquals(FORMAT_KEY.into(), FORMAT.into())),
+            (None, None) => {
+                if let Some(key) = store.any(b"").await? {
+                    // Another process may have begun between the looks; the next look tells.
+                    if at(FORMAT_KEY).await?.is_some() {
+                        continue;
+                    }
+                    return Err(not_ours(&key));
+                }
+                compares.push(Compare::Absent(FORMAT_KEY.into()));
+                writes.push(Write::put(FORMAT_KEY, FORMAT));
+            }
+        }
+        compares.push(Compare::Absent(FLEET.into()));
+        if matches!(store.transact(Transaction { compares, writes }).await?, Outcome::Committed(_)) {
+            return Ok(());
+        }
     }
-    if matches!(store.transact(write).await?, Outcome::Committed(_)) {
-        return Ok(());
+}
+
+fn other_format(found: &[u8]) -> StoreError {
+    StoreError::Format { found: String::from_utf8_lossy(found).into_owned(), understood: FORMAT }
+}
+
+/// Says what a key in a store without our format means: another format's, or something else's altogether.
+fn not_ours(key: &[u8]) -> StoreError {
+    let key = String::from_utf8_lossy(key).into_owned();
+    let version = key.strip_prefix("starling/v").and_then(|rest| rest.split_once('/'));
+    match version {
+        Some((version, _)) => other_format(if key.starts_with(PREFIX_TEXT) { b"" } else { version.as_bytes() }),
+        None => StoreError::Foreign(key),
     }
-    let found = store.get(FORMAT_KEY.as_bytes()).await?.map(|entry| entry.value).unwrap_or_default();
-    if found != FORMAT {
-        let found = String::from_utf8_lossy(&found).into_owned();
-        return Err(StoreError::Format { found, understood: FORMAT });
-    }
-    Ok(())
 }
 
 /// Returns the writes of changes that are applied in order: the last one of each key.
@@ -275,7 +322,7 @@ fn read(key: &[u8], value: Option<&[u8]>) -> Result<Record, CodecError> {
         "summary" => return Ok(Record::Summaries(row.summary_place()?, row.optional()?)),
         "steward" => return Ok(Record::Steward(row.claim())),
         "hold" => return Ok(Record::Hold(row.optional()?)),
-        "format" => return Ok(Record::Other),
+        "format" | "fleet" | "writer" | "redo" | "redo-applied" => return Ok(Record::Other),
         _ => return Err(problem(key, "this build knows no such key")),
     };
     // A record under another key than its own would be two truths.

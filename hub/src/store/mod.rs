@@ -1,10 +1,11 @@
 //! The store: one trait shaped like etcd, under everything that has to survive the process.
 //!
 //! Owns the words of the trait (keys, values, revisions, transactions, watches, leases), the embedded implementation
-//! over one redb file, its twin in memory, and the one table of keys ([`keys`]). Does not own what is written: that
-//! is the steward's, and the records are `starling-hub-core`'s.
+//! over one redb file, its twin in memory, the one over [`etcd`], and the one table of keys ([`keys`]). Does not own what is
+//! written: that is the steward's, and the records are `starling-hub-core`'s.
 
 pub mod embedded;
+pub mod etcd;
 mod feed;
 pub mod keys;
 mod lease;
@@ -27,7 +28,10 @@ pub const MAX_VALUE_BYTES: usize = 512 * 1024;
 /// The most bytes of one key.
 pub const MAX_KEY_BYTES: usize = 1024;
 
-/// The store's own commit number: grows by one with each transaction that changes something.
+/// The most comparisons of one transaction.
+pub const MAX_COMPARES: usize = 100;
+
+/// The store's own commit number: grows with each transaction that changes something.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Revision(pub u64);
 
@@ -153,6 +157,9 @@ pub enum StoreError {
     /// A transaction writes a key twice.
     #[error("a transaction writes {0} twice")]
     WrittenTwice(String),
+    /// A transaction compares more than [`MAX_COMPARES`] times.
+    #[error("a transaction has {0} comparisons, and the limit is {MAX_COMPARES}")]
+    TooManyCompares(usize),
     /// No such lease, or it has ended.
     #[error("lease {} does not exist or has ended", .0.0)]
     LeaseEnded(LeaseId),
@@ -178,8 +185,28 @@ pub enum StoreError {
     /// A key or a value that this build does not understand: another build wrote it.
     #[error("the store holds what this build does not understand: {0}")]
     NotUnderstood(#[from] keys::CodecError),
-    /// It failed now and can succeed later; nothing was written.
-    #[error("{doing} the store: {problem}")]
+    /// What lies there is another fleet's.
+    #[error(
+        "the store is of the fleet {found:?}, and this hub is of {wanted:?}: give each fleet a store or a prefix of its own"
+    )]
+    OtherFleet {
+        /// Whose it is.
+        found: String,
+        /// Whose was expected.
+        wanted: String,
+    },
+    /// What lies there is not Starling's.
+    #[error(
+        "the store holds the key {0:?}, which is not Starling's: choose a place (--etcd-prefix) that nothing else uses"
+    )]
+    Foreign(String),
+    /// It fails until somebody changes something: an address, a certificate, a password, a permission.
+    #[error("the store cannot be used: {0}")]
+    Refused(String),
+    /// It failed now and can succeed later. A transaction that ended so was written or was not: a store of one process has not
+    /// written it, and over etcd that is not known. This process's next transaction settles it before it begins: it sees what was
+    /// written, and what was not never will be.
+    #[error("cannot {doing} the store: {problem}")]
     Unavailable {
         /// What was being done, such as `write to`.
         doing: &'static str,
@@ -206,10 +233,18 @@ pub trait Store: Send + Sync + 'static {
     /// As [`Store::get`].
     async fn range(&self, prefix: &[u8]) -> Result<Range, StoreError>;
 
+    /// Returns one key with a prefix, whichever, if there is any.
+    ///
+    /// # Errors
+    /// As [`Store::get`].
+    async fn any(&self, prefix: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.range(prefix).await?.entries.into_iter().next().map(|entry| entry.key))
+    }
+
     /// Commits a transaction, durably, before it returns. A caller that stops waiting does not stop the transaction.
     ///
     /// # Errors
-    /// Limits, an ended lease, or as [`Store::get`]; then nothing was written.
+    /// Limits or an ended lease; then nothing was written. As [`Store::get`]; then see [`StoreError::Unavailable`].
     async fn transact(&self, transaction: Transaction) -> Result<Outcome, StoreError>;
 
     /// Watches the keys with a prefix, from the first revision after `after`.
@@ -243,7 +278,7 @@ pub trait Watch: Send {
     /// Waits for the next transaction that touches the prefix; may be cancelled without losing anything.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] when the store is gone: watch again.
+    /// [`StoreError::Unavailable`] when the store is gone: ask again, or watch again.
     async fn next(&mut self) -> Result<Watched, StoreError>;
 }
 
@@ -254,6 +289,16 @@ impl Event {
         match self {
             Self::Put(entry) => &entry.key,
             Self::Delete { key } => key,
+        }
+    }
+}
+
+impl Compare {
+    /// Returns the key that is compared.
+    #[must_use]
+    pub fn key(&self) -> &[u8] {
+        match self {
+            Self::Exists(key) | Self::Absent(key) | Self::ModifiedAt(key, _) | Self::ValueEquals(key, _) => key,
         }
     }
 }
@@ -286,6 +331,9 @@ impl Transaction {
     /// # Errors
     /// A limit, or a key that is written twice.
     pub fn check(&self) -> Result<(), StoreError> {
+        if self.compares.len() > MAX_COMPARES {
+            return Err(StoreError::TooManyCompares(self.compares.len()));
+        }
         let mut written = std::collections::BTreeSet::new();
         for write in &self.writes {
             let key = write.key();

@@ -52,7 +52,7 @@ pub enum TlsError {
 
 /// The injected clock, as rustls takes it.
 #[derive(Debug)]
-struct ClockTime(Arc<dyn Clock>);
+pub(crate) struct ClockTime(pub(crate) Arc<dyn Clock>);
 
 impl Tls {
     /// Configures TLS with the keyring's present certificate.

@@ -212,13 +212,51 @@ fn what_is_not_understood_is_an_error() {
     assert!(decode_entry(&misplaced).unwrap_err().problem.contains("holds the record of"));
 }
 
-#[tokio::test]
-async fn the_format_is_written_once_and_checked() {
+async fn store_with(writes: &[(&str, &str)]) -> MemoryStore {
     let store = MemoryStore::empty(Arc::new(SystemClock));
-    ensure_format(&store).await.unwrap();
-    ensure_format(&store).await.unwrap();
-    let other = Transaction { compares: vec![], writes: vec![Write::put(FORMAT_KEY, "2")] };
-    assert!(matches!(store.transact(other).await.unwrap(), Outcome::Committed(_)));
-    let refused = ensure_format(&store).await.unwrap_err();
-    assert!(matches!(&refused, StoreError::Format { found, .. } if found == "2"), "{refused}");
+    let writes = writes.iter().map(|(key, value)| Write::put(*key, value.to_string())).collect();
+    assert!(matches!(store.transact(Transaction { compares: vec![], writes }).await.unwrap(), Outcome::Committed(_)));
+    store
+}
+
+#[tokio::test]
+async fn format_and_fleet_are_written_once_and_checked() {
+    let store = store_with(&[]).await;
+    ensure_format(&store, "lab").await.unwrap();
+    ensure_format(&store, "lab").await.unwrap();
+    assert_eq!(store.get(FLEET.as_bytes()).await.unwrap().unwrap().value, "lab");
+    let refused = ensure_format(&store, "prod").await.unwrap_err().to_string();
+    assert!(refused.contains("\"lab\"") && refused.contains("\"prod\""), "{refused}");
+}
+
+#[tokio::test]
+async fn a_store_from_before_fleets_had_a_name_in_it_gets_one() {
+    let store = store_with(&[(FORMAT_KEY, FORMAT), (POSITION, "7")]).await;
+    ensure_format(&store, "lab").await.unwrap();
+    assert_eq!(store.get(FLEET.as_bytes()).await.unwrap().unwrap().value, "lab");
+}
+
+#[tokio::test]
+async fn what_is_not_ours_is_left_alone() {
+    for (key, value, expected) in [
+        (FORMAT_KEY, "2", r#"format "2""#),
+        ("starling/v2/format", "2", r#"format "2""#),
+        (POSITION, "7", r#"format """#),
+        ("registry/pods/a", "x", r#"the key "registry/pods/a""#),
+    ] {
+        let store = store_with(&[(key, value)]).await;
+        let refused = ensure_format(&store, "lab").await.unwrap_err().to_string();
+        assert!(refused.contains(expected), "{refused}");
+        assert_eq!(store.range(b"").await.unwrap().entries.len(), 1);
+    }
+}
+
+#[test]
+fn what_processes_tell_each_other_is_no_change_of_the_fleet() {
+    for key in
+        ["fleet", "steward", "ring", "hold", "member/hub-0", "summary/hub-0/3", "writer/hub-0", "redo", "redo/ab/1"]
+    {
+        let event = as_event(Write::put(format!("{PREFIX_TEXT}{key}"), "whatever"));
+        assert_eq!(decode(&event).unwrap(), Record::Other, "{key}");
+    }
 }
