@@ -9,26 +9,25 @@ use starling_model::Limits;
 
 use crate::accept::AcceptLimits;
 use crate::access::{KubernetesReviews, Reviews};
-use crate::config::Config;
-use crate::hub::{Hub, HubParts, Inputs, READY};
+use crate::config::{Config, StoreKind};
+use crate::hub::{Hub, HubParts, Inputs, OneOfMany, Process, READY};
 use crate::keyring::{
     GivenAuthority, KeyDirectory, KeyStorage, Keyring, KeyringOptions, write_admin_context, write_private,
 };
 use crate::kubernetes::{self, KeySecret};
+use crate::member::Identity;
 use crate::metrics::{DiskCollector, Metrics};
-use crate::ports::{Clock, Entropy, OsEntropy, SystemClock, TcpListenerPort};
+use crate::ports::{Clock, Entropy, EntropyExt as _, OsEntropy, SystemClock, TcpDialer, TcpListenerPort};
 use crate::shutdown::Signals;
 use crate::source::{Directory, SourceKind};
 use crate::steward::Audit;
+use crate::store::etcd::EtcdStore;
 use crate::store::redb::RedbStore;
-use crate::store::{Store as _, keys};
+use crate::store::{Store, keys};
 use crate::web::{self, Readiness};
 
-/// The hub's name in its own records: one process is the whole hub.
-const PROCESS: &str = "hub";
-
-/// How long to wait before the fleet's secrets are asked for again.
-const SECRETS_RETRY: Duration = Duration::from_secs(2);
+/// How long to wait before the fleet's secrets, or a store that is away, are asked for again.
+const RETRY: Duration = Duration::from_secs(2);
 
 /// Runs a hub until SIGTERM or SIGINT; a second signal ends it at once.
 ///
@@ -70,7 +69,7 @@ async fn start(config: &Config, metrics: Metrics, readiness: Readiness) -> Resul
     let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
     fs::create_dir_all(&config.state).with_context(|| format!("make {}", config.state.display()))?;
     // The lock first: whoever has it is the hub, and nobody else may touch what lies beside it.
-    let store = RedbStore::open(&config.store(), Arc::clone(&clock))?;
+    let store = open_store(config, &clock, &entropy).await?;
     // A first start that was cut short left a file without a fleet in it, which needs no secrets yet.
     let has_fleet = store.get(keys::ERA.as_bytes()).await?.is_some();
     let listener = TcpListenerPort::bind(config.listen).await;
@@ -83,12 +82,13 @@ async fn start(config: &Config, metrics: Metrics, readiness: Readiness) -> Resul
     let options = KeyringOptions { fleet: config.fleet.clone(), names, authority, has_store: has_fleet };
     let keyring = open_keyring(&storage, &options, ports).await?;
     let agent_address = config.advertise(bound);
+    let process = process(config, &agent_address, entropy.as_ref())?;
     write_context(config, &keyring, &agent_address)?;
     Hub::start(HubParts {
-        name: PROCESS.to_owned(),
+        process,
         agent_address,
         keyring: Arc::new(keyring),
-        store: Arc::new(store),
+        store,
         inputs,
         reviews,
         listener: Arc::new(listener),
@@ -104,6 +104,45 @@ async fn start(config: &Config, metrics: Metrics, readiness: Readiness) -> Resul
     .await
 }
 
+/// Opens the store; one that is away is waited for.
+async fn open_store(config: &Config, clock: &Arc<dyn Clock>, entropy: &Arc<dyn Entropy>) -> Result<Arc<dyn Store>> {
+    match config.store_place.store {
+        StoreKind::Embedded => Ok(Arc::new(RedbStore::open(&config.store(), Arc::clone(clock))?)),
+        StoreKind::Etcd => {
+            let options = config.store_place.etcd(&config.fleet, &config.process.name()?);
+            loop {
+                let (clock, entropy) = (Arc::clone(clock), Arc::clone(entropy));
+                match EtcdStore::connect(options.clone(), Arc::new(TcpDialer), clock, entropy).await {
+                    Ok(store) => return Ok(Arc::new(store)),
+                    Err(error) if error.retry_helps() => {
+                        tracing::warn!(%error, "cannot reach etcd yet, trying again");
+                        tokio::time::sleep(RETRY).await;
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+    }
+}
+
+/// Tells whether this process is the whole hub, or which of several it is.
+fn process(config: &Config, advertised: &str, entropy: &dyn Entropy) -> Result<Process> {
+    match config.store_place.store {
+        StoreKind::Embedded => Ok(Process::Whole),
+        StoreKind::Etcd => {
+            let own_address = config.process.own_address.as_deref();
+            let identity = Identity {
+                name: config.process.name()?,
+                incarnation: entropy.uid(),
+                address: own_address.unwrap_or(advertised).to_owned(),
+                weight: config.process.weight,
+            };
+            let dialer = Arc::new(TcpDialer);
+            Ok(Process::OneOfMany(OneOfMany { identity, routing: config.process.routing, dialer }))
+        }
+    }
+}
+
 /// What depends on where resources come from.
 type SourceSide = (Inputs, Arc<dyn KeyStorage>, Option<Arc<dyn Reviews>>);
 
@@ -113,7 +152,10 @@ async fn open_source(config: &Config) -> Result<SourceSide> {
         SourceKind::Directory => {
             let directory = config.directory();
             fs::create_dir_all(&directory).with_context(|| format!("make {}", directory.display()))?;
-            let keys = Arc::new(KeyDirectory::new(&config.keys()));
+            let keys = Arc::new(match config.process.keys {
+                Some(_) => KeyDirectory::shared(&config.keys()),
+                None => KeyDirectory::new(&config.keys()),
+            });
             Ok((Inputs::Directory(Directory::new(&directory)), keys, None))
         }
         SourceKind::Kubernetes => {
@@ -135,7 +177,7 @@ async fn open_keyring(
         match Keyring::open(Arc::clone(storage), options.clone(), ports).await {
             Err(error) if error.may_pass() => {
                 tracing::warn!(%error, "cannot read the fleet's secrets yet, trying again");
-                tokio::time::sleep(SECRETS_RETRY).await;
+                tokio::time::sleep(RETRY).await;
             }
             opened => return Ok(opened?),
         }

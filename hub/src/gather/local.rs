@@ -13,7 +13,7 @@ use crate::shard::{Shard, Told};
 pub(super) fn answer(shard: &Shard, problems: &Problems, asked: &Asked) -> Part {
     let told = shard.told(&asked.without);
     let answer = match &asked.question {
-        Question::Overview => Answer::Overview(shard.overview(&told)),
+        Question::Overview => Answer::Overview(shard.overview_of(&told)),
         Question::Views(ids) => Answer::Views(shard.views_of(&told, ids.as_ref())),
         Question::Objects { filter, after, size } => {
             let page = shard.query(&told.narrow(filter), after.as_ref(), *size);

@@ -44,13 +44,20 @@ pub trait KeyStorage: Send + Sync {
 #[derive(Clone, Debug)]
 pub struct KeyDirectory {
     path: PathBuf,
+    is_shared: bool,
 }
 
 impl KeyDirectory {
     /// Names a directory; it need not exist yet.
     #[must_use]
     pub fn new(path: &Path) -> Self {
-        Self { path: path.to_owned() }
+        Self { path: path.to_owned(), is_shared: false }
+    }
+
+    /// Names a directory that several processes of one hub share: each keeps its own certificate to itself.
+    #[must_use]
+    pub fn shared(path: &Path) -> Self {
+        Self { path: path.to_owned(), is_shared: true }
     }
 
     fn read_all(&self) -> io::Result<Entries> {
@@ -72,7 +79,10 @@ impl KeyDirectory {
 
     /// Makes the directory beside, and renames it, so that a crash leaves all or nothing.
     fn create_all(&self, entries: &Entries) -> io::Result<()> {
-        let beside = self.path.with_extension("new");
+        let beside = match self.is_shared {
+            true => self.path.with_extension(format!("new-{}", std::process::id())),
+            false => self.path.with_extension("new"),
+        };
         if beside.exists() {
             fs::remove_dir_all(&beside)?;
         }
@@ -81,7 +91,14 @@ impl KeyDirectory {
             files::replace(&beside.join(name), content)?;
         }
         // A rename replaces an empty directory, and refuses any other.
-        fs::rename(&beside, &self.path)?;
+        if let Err(error) = fs::rename(&beside, &self.path) {
+            let is_late = matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists);
+            if !is_late {
+                return Err(error);
+            }
+            fs::remove_dir_all(&beside)?;
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "another process of the hub was faster"));
+        }
         self.path.parent().map_or(Ok(()), files::sync_directory)
     }
 }
@@ -93,7 +110,7 @@ impl KeyStorage for KeyDirectory {
     }
 
     fn keeps_server_certificate(&self) -> bool {
-        true
+        !self.is_shared
     }
 
     async fn read(&self) -> io::Result<Entries> {

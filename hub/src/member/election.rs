@@ -78,12 +78,13 @@ impl Election {
             if let Err(error) = self.look().await {
                 tracing::debug!(%error, "cannot take part in an election now");
             }
+            let next_look = self.next_look();
             tokio::select! {
                 biased;
                 () = cancelled.cancelled() => break,
                 changed = self.parts.seen.changed() => if changed.is_err() { break },
                 changed = self.parts.draining.changed() => if changed.is_err() { break },
-                () = sleep(self.next_look()) => {}
+                () = sleep(next_look) => {}
             }
         }
         self.end("the process stops");

@@ -116,7 +116,7 @@ impl Seat {
         let unchanged = match self.parts.store.get(key.as_bytes()).await? {
             None => Compare::Absent(key.clone().into()),
             Some(entry) => {
-                let record = keys::decode_member(&entry.value)?;
+                let record = keys::decode_member(&entry.value).map_err(StoreError::from)?;
                 let is_own = record.incarnation == self.parts.identity.incarnation;
                 let name = &self.parts.identity.name;
                 let asked = timeout(ANSWERS_WITHIN, self.parts.neighbour.answers(name, &record));

@@ -104,8 +104,14 @@ impl Shard {
         self.index.texts()
     }
 
+    /// Returns the clusters that this process tells of in numbers.
+    #[must_use]
+    pub fn overview(&self) -> Overview {
+        self.overview_of(&self.told(&BTreeSet::new()))
+    }
+
     /// Returns the clusters that are told of in numbers.
-    pub(crate) fn overview(&self, told: &Told) -> Overview {
+    pub(crate) fn overview_of(&self, told: &Told) -> Overview {
         let mut overview = Overview::default();
         if told.clusters.is_none() {
             overview.health = self.index.counts();
