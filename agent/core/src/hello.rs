@@ -42,5 +42,6 @@ pub fn compose_hello(session: &Session, book: &mut StatusBook, inventory: &Inven
         installs_digest: digests.installs,
         newest_fence: session.newest_fence(),
         newest_epoch: session.newest_epoch(),
+        forward: false,
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use starling_hub_core::fleet::Fleet;
 use starling_hub_core::index::Visible;
 use starling_hub_core::resources::{InputKey, Kind, PLATFORM_NAMESPACE};
-use starling_model::{ErrorCode, NameError, ResourceName, Uid};
+use starling_model::{ErrorCode, NameError, ResourceName};
 use starling_proto::v1;
 use tonic::Status;
 
@@ -34,18 +34,7 @@ impl Sight {
         self.labels.covers(&known.name.namespace, &known.name.name)
     }
 
-    /// Tells whether a cluster may have anything that the caller sees.
-    pub(super) fn may_show(&self, cluster: &ResourceName) -> bool {
-        self.covers(cluster) || !self.assignments.is_nothing()
-    }
-
-    /// Tells whether the caller sees what is of an assignment, on whichever cluster.
-    pub(super) fn covers_assignment(&self, fleet: &Fleet, assignment: Option<Uid>) -> bool {
-        let record = assignment.and_then(|uid| fleet.assignment(uid));
-        record.is_some_and(|record| self.assignments.covers(&record.name.namespace, &record.name.name))
-    }
-
-    /// Returns the same for the index; `None` is everything.
+    /// Returns what the caller sees for questions about clusters; `None` is everything.
     pub(super) fn visible(&self, fleet: &Fleet) -> Option<Visible> {
         if self.clusters.is_everywhere() {
             return None;

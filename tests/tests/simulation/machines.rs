@@ -7,7 +7,7 @@ use starling_agent::config::{AgentConfig, TokenSource};
 use starling_agent::identity::IdentityPlace;
 use starling_agent::ports::Ports;
 use starling_hub::accept::AcceptLimits;
-use starling_hub::hub::{Hub, HubParts, Inputs, READY};
+use starling_hub::hub::{Hub, HubParts, Inputs, Process, READY};
 use starling_hub::metrics::Metrics;
 use starling_hub::source::Scan;
 use starling_hub::steward::Audit;
@@ -70,7 +70,7 @@ async fn run_hub(world: Arc<World>, draws: Random) -> turmoil::Result {
     world.trace.note(HUB, "started");
     let (scans, inputs) = mpsc::channel(1);
     let mut hub = Hub::start(HubParts {
-        name: HUB.into(),
+        process: Process::Whole,
         agent_address: format!("{HUB}:{PORT}"),
         keyring: Arc::clone(&world.keyring),
         store: Arc::new(MemoryStore::over(&world.medium(), Arc::clone(&world.clock) as _)),

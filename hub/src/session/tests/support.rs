@@ -28,7 +28,7 @@ use tonic::{Status, Streaming};
 
 use crate::ports::Clock;
 use crate::session::{Reports, Sessions};
-use crate::shard::{Shard, ShardParts, WholeHub};
+use crate::shard::{Routing, Shard, ShardParts, WholeHub};
 use crate::steward::Hold;
 use crate::tls::{CertifiedCluster, PeerIdentity};
 
@@ -143,6 +143,9 @@ impl Hub {
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             limits: Limits::DEFAULT,
             hub: "hub".into(),
+            is_one_of_many: false,
+            routing: Routing::default(),
+            forwarder: None,
         });
         let reported = Reported::default();
         let sessions = Sessions::new(Arc::clone(&shard), reported.clone());
