@@ -9,3 +9,4 @@ pub mod fleet;
 pub mod floor;
 pub mod observe;
 pub mod storm;
+pub mod truth;

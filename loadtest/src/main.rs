@@ -12,6 +12,7 @@ use starling_loadtest::fleet::{FleetOptions, SimulatedFleet};
 use starling_loadtest::floor;
 use starling_loadtest::observe::{self, ObserveOptions};
 use starling_loadtest::storm;
+use starling_loadtest::truth;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -42,6 +43,9 @@ enum Command {
         /// No object fails; SIGUSR1 begins a storm in which ten of each cluster fail and succeed in turn, and ends it again.
         #[arg(long)]
         all_ready: bool,
+        /// A file that always says what the clusters themselves hold, to compare with what the hub believes.
+        #[arg(long)]
+        truth: Option<PathBuf>,
     },
     /// Measures a running hub with a simulated fleet, and a bare gRPC floor; prints one JSON line of figures.
     Bench(BenchOptions),
@@ -85,7 +89,7 @@ fn main() -> ExitCode {
 #[tokio::main]
 async fn run(arguments: Arguments) -> Result<()> {
     match arguments.command {
-        Command::Fleet { clusters, objects, config, all_ready } => {
+        Command::Fleet { clusters, objects, config, all_ready, truth } => {
             let settle = Duration::from_millis(300);
             let options = FleetOptions { clusters, background_objects: objects, settle, probe_label: None };
             let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
@@ -94,6 +98,8 @@ async fn run(arguments: Arguments) -> Result<()> {
                 fleet = started => fleet?,
                 _ = terminate.recv() => return Ok(()),
             };
+            let told = truth.map(|file| truth::tell(file, fleet.clusters.clone()));
+            let told = told.map(|telling| tokio_util::task::AbortOnDropHandle::new(tokio::spawn(telling)));
             if all_ready {
                 weather(&fleet, &mut terminate).await?;
             } else {
@@ -103,6 +109,7 @@ async fn run(arguments: Arguments) -> Result<()> {
                 terminate.recv().await;
             }
             fleet.stop_agents().await;
+            drop(told);
             Ok(())
         }
         Command::Bench(options) => bench::run(&options).await,

@@ -25,6 +25,10 @@ impl Background {
         Self(vec![Item { revision: 1, ready: true }; objects as usize])
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Moves one object to its next revision; returns both.
     pub(super) fn touch(&mut self, index: u32, ready: bool) -> Option<(ObjectKey, String)> {
         let item = self.0.get_mut(index as usize)?;

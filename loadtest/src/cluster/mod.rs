@@ -74,6 +74,12 @@ impl SimulatedCluster {
         Arc::new(Self { options, clock, state, events })
     }
 
+    /// Returns its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.options.name
+    }
+
     /// Returns the objects that were applied and are there now.
     #[must_use]
     pub fn objects(&self) -> BTreeMap<ObjectKey, Value> {
@@ -84,6 +90,13 @@ impl SimulatedCluster {
     #[must_use]
     pub fn truth(&self) -> BTreeMap<ObjectKey, Value> {
         self.state().documents()
+    }
+
+    /// Returns how many objects an agent has to report, applied ones and those in the background.
+    #[must_use]
+    pub fn object_count(&self) -> usize {
+        let state = self.state();
+        state.objects.len() + state.background.len()
     }
 
     /// Returns a number that grows whenever something that was applied changes, by whomever.

@@ -18,15 +18,19 @@
 //! ```
 
 mod api_server;
+mod balancer;
+mod clock;
 mod cluster;
 mod command;
 mod controller_manager;
 mod debian;
 mod error;
 mod etcd;
+mod etcd_cluster;
 mod flux;
 mod go_mod;
 mod kubectl;
+mod network;
 mod ports;
 mod process;
 mod programs;
@@ -35,16 +39,20 @@ mod sources;
 mod wait;
 
 pub use api_server::ApiServer;
+pub use balancer::{Balancer, BalancerTarget};
+pub use clock::Clock;
 pub use cluster::{ClusterOptions, ManagedCluster};
 pub use controller_manager::ControllerManager;
 pub use debian::promtool;
 pub use error::{Error, Result};
 pub use etcd::Etcd;
+pub use etcd_cluster::{EtcdBackup, EtcdClientFiles, EtcdCluster, EtcdClusterOptions};
 pub use flux::{Flux, FluxParts};
 pub use kubectl::Kubectl;
+pub use network::{End, Namespace, Network, Side};
 pub use ports::Port;
 pub use process::{Launch, Process};
 pub use programs::{Programs, buf, cache_folder};
 pub use recipes::Program;
 pub use sources::{ExampleChart, GitServer, Helm, HelmRepository, OciRegistry};
-pub use wait::{http_get_ok, wait_for};
+pub use wait::{http_get, http_get_ok, wait_for};

@@ -11,8 +11,10 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
+use crate::clock::Clock;
 use crate::command::clean_environment;
 use crate::error::{Error, IoContext, Result, create_folder, tail_of_file};
+use crate::network::Namespace;
 use crate::programs::require_tool;
 use crate::wait::wait_for;
 
@@ -28,6 +30,7 @@ pub struct Launch {
     arguments: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
     folder: PathBuf,
+    namespace: Option<Namespace>,
 }
 
 impl Launch {
@@ -39,6 +42,7 @@ impl Launch {
             arguments: Vec::new(),
             environment: Vec::new(),
             folder: folder.to_owned(),
+            namespace: None,
         }
     }
 
@@ -57,6 +61,19 @@ impl Launch {
     /// Sets an environment variable; of the caller's environment only `PATH` is passed on.
     pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
         self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// Lets it see the time of a clock that can be shifted.
+    pub fn clock(mut self, clock: &Clock) -> Self {
+        let environment = clock.environment().map(|(name, value)| (name.into(), value.into()));
+        self.environment.extend(environment);
+        self
+    }
+
+    /// Runs it inside a network namespace, whose addresses are then the only ones that it has.
+    pub fn inside(mut self, namespace: &Namespace) -> Self {
+        self.namespace = Some(namespace.clone());
         self
     }
 }
@@ -264,7 +281,15 @@ fn spawn(launch: &Launch) -> Result<Child> {
     let log = File::options().create(true).append(true).open(&log_path).at_path("open", &log_path)?;
     let log_for_errors = log.try_clone().at_path("share", &log_path)?;
 
-    let mut command = tied_command(&launch.program)?;
+    let mut command = match &launch.namespace {
+        None => tied_command(&launch.program)?,
+        Some(namespace) => {
+            // nsenter becomes the program, so that the process id is still the program's.
+            let mut command = tied_command(Path::new("nsenter"))?;
+            command.arg(namespace.enter()?).arg("--").arg(&launch.program);
+            command
+        }
+    };
     command.args(&launch.arguments);
     clean_environment(&mut command, &launch.folder);
     command

@@ -1,7 +1,9 @@
-//! `cargo xtask demo`: a hub, an example fleet, simulated clusters, and real ones if asked.
+//! `cargo xtask demo`: a hub of one process or several, an example fleet, simulated clusters, and real ones if asked.
 
+mod bed;
 mod fleet;
 mod real;
+mod words;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,10 +12,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use signal_hook::consts::{SIGINT, SIGTERM};
-use starling_harness::{Hub, HubOptions, StarlingPrograms, Status};
+use starling_harness::{StarlingPrograms, Status};
 use starling_realparts::{Launch, Process};
 
 use crate::build;
+use bed::Bed;
 use fleet::Sources;
 use real::RealClusters;
 
@@ -35,6 +38,9 @@ pub(crate) struct DemoArguments {
     /// How many real API servers with real Flux to start besides.
     #[arg(long, default_value_t = 0)]
     real: u32,
+    /// How many hub processes; more than one share the clusters over an etcd.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=32))]
+    shards: u16,
     /// Stops when every cluster is live and its addons are Ready.
     #[arg(long)]
     once: bool,
@@ -68,24 +74,24 @@ pub(crate) fn run(arguments: &DemoArguments) -> Result<()> {
         .context("make a folder for the demo under target/")?;
     let sources =
         if arguments.real > 0 { Sources::serve(&folder.path().join("sources"))? } else { Sources::simulated() };
-    let options = HubOptions::below(folder.path(), "demo");
-    sources.write_fleet(&options.directory)?;
+    sources.write_fleet(&Bed::directory(folder.path()))?;
     let started = Instant::now();
-    let hub = Hub::start(&programs, &options)?;
-    let simulated = (arguments.clusters > 0).then(|| simulate(&hub, arguments.clusters));
+    let mut bed = Bed::start(&programs, folder.path(), usize::from(arguments.shards))?;
+    let simulated = (arguments.clusters > 0).then(|| simulate(&bed, arguments.clusters));
     let simulated = simulated.transpose()?;
-    let real = RealClusters::start(folder.path(), &hub, arguments.real)?;
+    let real = RealClusters::start(folder.path(), bed.any(), arguments.real)?;
     // When this fails, everything is killed where it stands.
-    watch(arguments, &hub, simulated.as_ref(), started, &stop)?;
+    watch(arguments, &mut bed, simulated.as_ref(), started, &stop)?;
     if let Some(simulated) = &simulated {
         simulated.terminate(PATIENCE)?;
     }
     real.stop(PATIENCE)?;
-    hub.stop(PATIENCE)
+    bed.stop(PATIENCE)
 }
 
 /// Starts the process that holds the simulated clusters.
-fn simulate(hub: &Hub, clusters: u32) -> Result<Process> {
+fn simulate(bed: &Bed, clusters: u32) -> Result<Process> {
+    let hub = bed.any();
     let launch = Launch::new("simulated-clusters", &hub.programs().path("starling-loadtest"), &hub.options().logs)
         .args(["fleet", "--clusters", &clusters.to_string(), "--config"])
         .arg(hub.context_file());
@@ -94,7 +100,7 @@ fn simulate(hub: &Hub, clusters: u32) -> Result<Process> {
 
 fn watch(
     arguments: &DemoArguments,
-    hub: &Hub,
+    bed: &mut Bed,
     simulated: Option<&Process>,
     started: Instant,
     stop: &AtomicBool,
@@ -103,26 +109,26 @@ fn watch(
     let mut shown = String::new();
     let mut complete = false;
     while !stop.load(Ordering::Relaxed) {
-        hub.process().check_running()?;
         if let Some(simulated) = simulated {
             simulated.check_running()?;
         }
-        let status = hub.status()?;
-        let line = format!("{} clusters, {} live, {} ready", status.clusters, status.live, status.ready);
-        if line != shown {
-            eprintln!("{:6.1} s  {line}", started.elapsed().as_secs_f64());
-            shown = line;
-        }
-        if !complete && status.clusters >= wanted && status.live >= wanted && status.ready >= wanted {
-            complete = true;
-            let seconds = started.elapsed().as_secs_f64();
-            if arguments.once {
-                return report(arguments, hub, &status, seconds);
+        if let Some(status) = bed.status()? {
+            let shards = bed.shards().and_then(Result::ok);
+            let line = words::progress(&status, shards.as_deref());
+            if line != shown {
+                eprintln!("{:6.1} s  {line}", started.elapsed().as_secs_f64());
+                shown = line;
             }
-            eprintln!("{}", what_to_try(hub));
+            if !complete && status.clusters >= wanted && status.live >= wanted && status.ready >= wanted {
+                complete = true;
+                if arguments.once {
+                    return report(arguments, bed, &status, started.elapsed().as_secs_f64());
+                }
+                eprintln!("{}", words::what_to_try(bed));
+            }
         }
         if arguments.once && started.elapsed() > Duration::from_secs(arguments.timeout) {
-            bail!("not every cluster was ready within {} s: {shown}\n{}", arguments.timeout, hub.process().log_tail());
+            bail!("not every cluster was ready within {} s: {shown}\n{}", arguments.timeout, bed.log_tails());
         }
         std::thread::sleep(LOOK);
     }
@@ -133,39 +139,29 @@ fn watch(
     Ok(())
 }
 
-fn report(arguments: &DemoArguments, hub: &Hub, status: &Status, seconds: f64) -> Result<()> {
-    match arguments.output {
-        Some(Output::Json) => {
-            let line = serde_json::json!({
-                "clusters": status.clusters,
-                "live": status.live,
-                "ready": status.ready,
-                "seconds": (seconds * 1000.0).round() / 1000.0,
-                "hub_rss_bytes": hub.process().resident_bytes()?,
-                "hub_cpu_seconds": hub.process().cpu_seconds()?,
-            });
-            println!("{line}");
-        }
-        None => eprintln!("all {} clusters are live and ready after {seconds:.1} s", status.clusters),
+fn report(arguments: &DemoArguments, bed: &Bed, status: &Status, seconds: f64) -> Result<()> {
+    let Some(Output::Json) = arguments.output else {
+        eprintln!("all {} clusters are live and ready after {seconds:.1} s", status.clusters);
+        return Ok(());
+    };
+    let (mut memory, mut processor) = (0, 0.0);
+    for hub in bed.all() {
+        memory += hub.process().resident_bytes()?;
+        processor += hub.process().cpu_seconds()?;
     }
+    let mut line = serde_json::json!({
+        "clusters": status.clusters,
+        "live": status.live,
+        "ready": status.ready,
+        "seconds": (seconds * 1000.0).round() / 1000.0,
+        "hub_rss_bytes": memory,
+        "hub_cpu_seconds": processor,
+    });
+    if let Some(shards) = bed.shards().transpose()? {
+        line["shards"] = shards.len().into();
+        line["clusters_by_shard"] = shards.iter().map(|shard| (shard.name.clone(), shard.clusters)).collect();
+        line["largest_over_mean"] = words::largest_over_mean(&shards).into();
+    }
+    println!("{line}");
     Ok(())
-}
-
-/// What a newcomer can try next.
-fn what_to_try(hub: &Hub) -> String {
-    let cli = hub.programs().path("starling");
-    let (cli, config, directory) = (cli.display(), hub.context_file(), hub.options().directory.display());
-    format!(
-        "\nThe fleet is up. In another terminal:\n\n  \
-         alias starling='{cli} --config {}'\n  \
-         starling status\n  \
-         starling get clusters -l env=prod\n  \
-         starling get assignments\n  \
-         starling get objects --health failing,stalled\n  \
-         starling describe assignment podinfo -n starling-platform\n  \
-         starling delete assignment metrics -n factory\n\n\
-         The hub reads {directory}: edit a file there and watch `starling get assignments --watch`.\n\
-         Ctrl-C ends the demo.\n",
-        config.display()
-    )
 }
