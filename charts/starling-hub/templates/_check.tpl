@@ -3,6 +3,11 @@
 {{- $etcd := .Values.etcd -}}
 {{- $bundled := $etcd.bundled -}}
 {{- $external := not (empty $etcd.endpoints) -}}
+{{- $hub := lookup "apps/v1" "StatefulSet" .Release.Namespace "starling-hub" | default dict -}}
+{{- $kind := ternary "etcd" "embedded" (contains "--store=etcd" (toJson $hub)) -}}
+{{- if and $hub (ne $kind .Values.store.kind) -}}
+  {{- fail (printf "store.kind is %s here, and an upgrade carries no store along: set store.kind=%s, or uninstall first (docs/install.md, \"From one process to several\")" $kind $kind) -}}
+{{- end -}}
 {{- if not (include "starling-hub.many" .) -}}
   {{- if gt (int .Values.replicas) 1 -}}
     {{- fail (printf "replicas is %d, but store.kind embedded is one file with one owner: set store.kind=etcd with etcd.bundled.enabled=true or etcd.endpoints, or replicas=1" (int .Values.replicas)) -}}

@@ -96,11 +96,15 @@ fn several_hubs_are_installed_and_scaled_and_their_etcd_is_not() -> Result<()> {
     let refusal = bed.release("upgrade", HUBS, &["--set", "etcd.bundled.replicas=5"]).err();
     let refusal = refusal.map(|error| format!("{error:#}")).unwrap_or_default();
     ensure!(refusal.contains("etcd.bundled.replicas cannot be changed: it is 3 here"), "{refusal}");
-    // One hub with a file is another StatefulSet: the way there is an uninstall.
-    ensure!(bed.release("upgrade", HUB, &[]).is_err());
+    // One hub with a file is another StatefulSet and another store: the way there is an uninstall.
+    let refusal = bed.release("upgrade", HUB, &["--reset-values"]).err();
+    let refusal = refusal.map(|error| format!("{error:#}")).unwrap_or_default();
+    ensure!(refusal.contains("store.kind is etcd here") && refusal.contains("uninstall first"), "{refusal}");
     bed.uninstall(HUBS)?;
     gone(bed, &["statefulset,service,networkpolicy,pdb", "-n", NAMESPACE])?;
     bed.release("install", HUB, &[])?;
+    let refusal = bed.release("upgrade", HUBS, &[]).err().map(|error| format!("{error:#}")).unwrap_or_default();
+    ensure!(refusal.contains("store.kind is embedded here"), "{refusal}");
     Ok(())
 }
 
