@@ -131,7 +131,9 @@ fn selectors_select_the_pod_and_nothing_that_changes() -> Result<()> {
             for selector in selectors_of(object) {
                 let mut selector = selector.clone();
                 // The Service of one process of several.
-                selector.as_object_mut().map(|labels| labels.remove("statefulset.kubernetes.io/pod-name"));
+                if let Some(labels) = selector.as_object_mut() {
+                    labels.remove("statefulset.kubernetes.io/pod-name");
+                }
                 ensure!(selector == expected, "{case:?}: {selector} of {name}");
             }
             let Some(labels) = object.pointer("/spec/template/metadata/labels").and_then(Value::as_object) else {

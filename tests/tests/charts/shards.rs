@@ -198,8 +198,8 @@ fn hubs_reach_each_other_whoever_else_may() -> Result<()> {
         let mut names = rules.flat_map(|rule| items(rule, peers)).map(name_of);
         ensure!(names.any(|name| name == "starling-hub"), "{direction} of {policy}");
     }
-    let to_etcd = items(policy, "/spec/egress").iter().flat_map(|rule| items(rule, "/to")).map(name_of);
-    ensure!(to_etcd.into_iter().any(|name| name == ETCD), "{policy}");
+    let mut to_etcd = items(policy, "/spec/egress").iter().flat_map(|rule| items(rule, "/to")).map(name_of);
+    ensure!(to_etcd.any(|name| name == ETCD), "{policy}");
     // With everybody let in there is nobody to name.
     let open = BUNDLED.render(&["--set", "networkPolicy.from=null"])?;
     ensure!(open_to_all(&open)?, "{:?}", open.names());
