@@ -17,8 +17,13 @@ const STUBS: &str = include_str!("values/stub-definitions.yaml");
 const ADDRESSES: &str = "--service-cluster-ip-range=10.0.0.0/24,fd00:10::/112";
 
 /// What tests make in the place of the programs that do not run here.
-const LEFT: [&str; 4] =
-    ["secret/starling-hub-keys", "secret/starling-agent-identity", "secret/fleet-authority", "configmap/starling-hub"];
+const LEFT: [&str; 5] = [
+    "secret/starling-hub-keys",
+    "secret/starling-agent-identity",
+    "secret/fleet-authority",
+    "secret/etcd-login",
+    "configmap/starling-hub",
+];
 
 /// The shared API server.
 #[derive(Debug)]

@@ -20,7 +20,7 @@ fn the_commands_of_the_installation_page_work() -> Result<()> {
     let turn = Turn::take()?;
     let page = fs::read_to_string(root().join("docs/install.md")).context("read the page")?;
     let files = tempfile::tempdir()?;
-    write_files(files.path())?;
+    write_files(files.path(), &page)?;
     let commands: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("$ ")).collect();
     let mut ran = 0;
     for needed in NEEDS_PODS {
@@ -70,7 +70,7 @@ fn placed(word: &str, files: &Path) -> Result<String> {
     if let Some(chart) = word.strip_prefix("charts/") {
         return utf8(&root().join("charts").join(chart));
     }
-    for file in ["ca.crt", "ca.key", "agent.yaml"] {
+    for file in ["ca.crt", "ca.key", "agent.yaml", "hubs.yaml"] {
         if let Some(option) = word.strip_suffix(file) {
             return Ok(format!("{option}{}", utf8(&files.join(file))?));
         }
@@ -78,10 +78,14 @@ fn placed(word: &str, files: &Path) -> Result<String> {
     Ok(word.to_owned())
 }
 
-fn write_files(folder: &Path) -> Result<()> {
+/// Writes the files that the commands name.
+fn write_files(folder: &Path, page: &str) -> Result<()> {
     let authority = rcgen::generate_simple_self_signed(["fleet".to_owned()])?;
     fs::write(folder.join("ca.crt"), authority.cert.pem())?;
     fs::write(folder.join("ca.key"), authority.signing_key.serialize_pem())?;
     fs::copy(CASES[3].values_path()?, folder.join("agent.yaml"))?;
+    let block = page.split_once("```yaml\n").and_then(|(_, rest)| rest.split_once("```"));
+    let (hubs, _) = block.context("the page has the values of several hubs")?;
+    fs::write(folder.join("hubs.yaml"), hubs)?;
     Ok(())
 }

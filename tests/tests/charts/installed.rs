@@ -12,6 +12,7 @@ use crate::support::{CASES, Case, Chart, NAMESPACE, text};
 const HUB: Case = CASES[0];
 const HUB_WITH_EVERYTHING: Case = CASES[1];
 const HUB_WITH_ITS_OWN_AUTHORITY: Case = CASES[2];
+const HUBS: Case = CASES[6];
 const AGENT: Case = CASES[3];
 const AGENT_WITH_EVERYTHING: Case = CASES[4];
 
@@ -61,12 +62,7 @@ fn the_hub_is_installed_upgraded_and_uninstalled_and_the_fleet_stays() -> Result
 fn every_object_with_every_value_is_accepted_as_it_is_written() -> Result<()> {
     let turn = Turn::take()?;
     for case in [HUB_WITH_EVERYTHING, AGENT_WITH_EVERYTHING] {
-        // A field that no definition knows would be dropped in silence by anything less strict.
-        let (folder, values) = (crate::support::utf8(&case.chart.folder())?, case.values_path()?);
-        let manifest =
-            crate::support::helm()?.run(&["template", case.chart.name(), &folder, "-n", NAMESPACE, "-f", &values])?;
-        let strictly = ["apply", "--server-side", "--dry-run=server", "--validate=strict", "-f", "-"];
-        turn.bed.kubectl().run_with_input(&strictly, &manifest)?;
+        accepted_strictly(turn.bed, case)?;
         turn.bed.release("install", case, &[])?;
     }
     let bed = turn.bed;
@@ -81,6 +77,45 @@ fn every_object_with_every_value_is_accepted_as_it_is_written() -> Result<()> {
     ] {
         ensure!(bed.has(&["-n", NAMESPACE, object])?, "{object}");
     }
+    Ok(())
+}
+
+#[test]
+fn several_hubs_are_installed_and_scaled_and_their_etcd_is_not() -> Result<()> {
+    let turn = Turn::take()?;
+    let bed = turn.bed;
+    for case in [HUBS, CASES[7], CASES[8]] {
+        accepted_strictly(bed, case).with_context(|| format!("{case:?}"))?;
+    }
+    let notes = bed.release("install", HUBS, &[])?;
+    ensure!(notes.contains("3 hub processes") && notes.contains("starling get shards"), "{notes}");
+    bed.release("upgrade", HUBS, &["--set", "replicas=5"])?;
+    let hubs = bed.kubectl().get_json(&["statefulset", "starling-hub", "-n", NAMESPACE])?;
+    ensure!(hubs["spec"]["replicas"] == 5 && hubs["spec"]["volumeClaimTemplates"].is_null(), "{}", hubs["spec"]);
+    // What scales a StatefulSet tells etcd nothing.
+    let refusal = bed.release("upgrade", HUBS, &["--set", "etcd.bundled.replicas=5"]).err();
+    let refusal = refusal.map(|error| format!("{error:#}")).unwrap_or_default();
+    ensure!(refusal.contains("etcd.bundled.replicas cannot be changed: it is 3 here"), "{refusal}");
+    // One hub with a file is another StatefulSet and another store: the way there is an uninstall.
+    let refusal = bed.release("upgrade", HUB, &["--reset-values"]).err();
+    let refusal = refusal.map(|error| format!("{error:#}")).unwrap_or_default();
+    ensure!(refusal.contains("store.kind is etcd here") && refusal.contains("uninstall first"), "{refusal}");
+    bed.uninstall(HUBS)?;
+    gone(bed, &["statefulset,service,networkpolicy,pdb", "-n", NAMESPACE])?;
+    bed.release("install", HUB, &[])?;
+    let refusal = bed.release("upgrade", HUBS, &[]).err().map(|error| format!("{error:#}")).unwrap_or_default();
+    ensure!(refusal.contains("store.kind is embedded here"), "{refusal}");
+    Ok(())
+}
+
+/// Applies what a chart renders to, dry, and refuses each field that no definition knows.
+fn accepted_strictly(bed: &Bed, case: Case) -> Result<()> {
+    // Anything less strict would drop it in silence.
+    let (folder, values) = (crate::support::utf8(&case.chart.folder())?, case.values_path()?);
+    let template = ["template", case.chart.name(), &folder, "-n", NAMESPACE, "-f", &values];
+    let manifest = crate::support::helm()?.run(&template)?;
+    let strictly = ["apply", "--server-side", "--dry-run=server", "--validate=strict", "-f", "-"];
+    bed.kubectl().run_with_input(&strictly, &manifest)?;
     Ok(())
 }
 

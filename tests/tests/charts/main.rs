@@ -1,7 +1,7 @@
 //! The charts, with the real Helm: linted, rendered, and installed into a real API server.
 //!
 //! Owns what an installation promises: restricted Pods, immutable images, least privilege, definitions that outlive the chart,
-//! wrong values refused. Nothing runs in these clusters; what the installed programs do is the matter of `tests/e2e`.
+//! wrong values refused, many hubs over an etcd. Nothing runs in these clusters; what the installed programs do is the matter of `tests/e2e`.
 
 mod bed;
 mod documented;
@@ -11,4 +11,5 @@ mod permissions;
 mod refused;
 mod rendered;
 mod restricted;
+mod shards;
 mod support;

@@ -5,7 +5,7 @@ use anyhow::{Result, ensure};
 use crate::support::{Case, Chart};
 
 /// Values that must be refused, and the place that the refusal must name.
-const HUB: [(&str, &str); 17] = [
+const HUB: [(&str, &str); 26] = [
     ("fleet=Not A Label", "/fleet"),
     ("advertise=hub.example.org", "/advertise"),
     ("advertise=https://hub.example.org:1", "/advertise"),
@@ -18,7 +18,16 @@ const HUB: [(&str, &str); 17] = [
     ("persistence.accessMode=ReadWriteMany", "/persistence/accessMode"),
     ("authority.certManager.enabled=true", "/authority/certManager"),
     ("podDisruptionBudget.minAvailable=1", "/podDisruptionBudget"),
-    ("replicas=2", "'replicas'"),
+    ("replicas=0", "/replicas"),
+    ("replica=2", "'replica'"),
+    ("store.kind=redb", "/store/kind"),
+    ("etcd.endpoints[0]=etcd:2379", "/etcd/endpoints"),
+    ("etcd.endpoints[0]=https://etcd", "/etcd/endpoints"),
+    ("etcd.prefix=/fleets/demo", "/etcd/prefix"),
+    ("etcd.bundled.replicas=2", "/etcd/bundled/replicas"),
+    ("etcd.bundled.image.tag=latest", "/etcd/bundled/image/tag"),
+    ("shards.addressTemplate=hub.example.org:8443", "/shards/addressTemplate"),
+    ("shards.routing=both", "/shards/routing"),
     ("logFormat=xml", "/logFormat"),
     ("otlp.endpoint=collector:4317", "/otlp/endpoint"),
     ("resources.limit.memory=1Gi", "/resources"),
@@ -40,6 +49,31 @@ const AGENT: [(&str, &str); 9] = [
 #[test]
 fn wrong_values_of_the_hub_are_refused() -> Result<()> {
     all_refused(Case { chart: Chart::Hub, values: "hub-defaults.yaml" }, &HUB)
+}
+
+/// Values over three hubs with a bundled etcd that are wrong together, and what the refusal says to set.
+const TOGETHER: [(&str, &str); 11] = [
+    ("store.kind=embedded,etcd.bundled.enabled=false", "set store.kind=etcd with etcd.bundled.enabled=true"),
+    ("store.kind=embedded,replicas=1", "set store.kind=etcd to use it"),
+    ("store.kind=embedded,replicas=1,etcd.bundled.enabled=false,shards.routing=forward", "leave shards as it is"),
+    ("etcd.bundled.enabled=false", "set etcd.endpoints to one of your own, or etcd.bundled.enabled=true"),
+    ("etcd.endpoints[0]=http://etcd:2379", "both set"),
+    ("etcd.bundled.enabled=false,etcd.endpoints[0]=https://etcd:2379", "set etcd.tls.existingSecret"),
+    ("etcd.auth.user=starling", "set etcd.auth.existingSecret"),
+    ("etcd.tls.existingSecret=client", "go together"),
+    ("networkPolicy.enabled=false", "every Pod could write the fleet's store"),
+    ("shards.routing=redirect", "set shards.addressTemplate"),
+    ("shards.service.type=NodePort,shards.service.nodePorts[0]=30440", "give one for each"),
+];
+
+#[test]
+fn values_that_are_wrong_together_are_refused_with_what_to_set() -> Result<()> {
+    let case = Case { chart: Chart::Hub, values: "hub-shards.yaml" };
+    for (set, says) in TOGETHER {
+        let refusal = case.render(&["--set", set]).err().map(|error| format!("{error:#}")).unwrap_or_default();
+        ensure!(refusal.contains(says), "{set} must be refused with {says:?}: {refusal}");
+    }
+    Ok(())
 }
 
 #[test]

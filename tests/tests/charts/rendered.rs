@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Parser as _;
 use serde_json::{Value, json};
 
-use crate::support::{CASES, Case, Chart, NAMESPACE, Objects, arguments, helm, items, text, utf8};
+use crate::support::{CASES, Case, Chart, ETCD, NAMESPACE, Objects, arguments, helm, items, text, utf8};
 
 const HUB: Case = CASES[0];
 const HUB_WITH_EVERYTHING: Case = CASES[1];
@@ -78,23 +78,27 @@ fn every_object_is_labelled_and_in_the_release_namespace() -> Result<()> {
 #[test]
 fn every_pod_is_restricted() -> Result<()> {
     for case in CASES {
-        let objects = case.render(&[])?;
-        let pod = &objects.workload()?["spec"]["template"]["spec"];
-        ensure!(pod["securityContext"]["runAsNonRoot"] == true, "{case:?}");
-        ensure!(pod["securityContext"]["seccompProfile"]["type"] == "RuntimeDefault", "{case:?}");
-        ensure!(pod["hostNetwork"].is_null() && pod["hostPID"].is_null(), "{case:?}");
-        ensure!(pod["initContainers"].is_null(), "{case:?}");
-        for container in items(pod, "/containers") {
-            let context = &container["securityContext"];
-            ensure!(context["allowPrivilegeEscalation"] == false, "{case:?}");
-            ensure!(context["readOnlyRootFilesystem"] == true, "{case:?}");
-            ensure!(context["capabilities"] == json!({ "drop": ["ALL"] }), "{case:?}");
-            ensure!(!text(container, "/resources/requests/memory").is_empty(), "{case:?}");
-            ensure!(!container["livenessProbe"].is_null(), "{case:?}");
+        for workload in case.render(&[])?.workloads() {
+            is_restricted(&workload["spec"]["template"]["spec"]).with_context(|| format!("{case:?}"))?;
         }
-        let volumes = items(pod, "/volumes");
-        ensure!(volumes.iter().all(|volume| volume["hostPath"].is_null()), "{case:?}");
     }
+    Ok(())
+}
+
+fn is_restricted(pod: &Value) -> Result<()> {
+    ensure!(pod["securityContext"]["runAsNonRoot"] == true);
+    ensure!(pod["securityContext"]["seccompProfile"]["type"] == "RuntimeDefault");
+    ensure!(pod["hostNetwork"].is_null() && pod["hostPID"].is_null());
+    ensure!(pod["initContainers"].is_null());
+    for container in items(pod, "/containers") {
+        let context = &container["securityContext"];
+        ensure!(context["allowPrivilegeEscalation"] == false);
+        ensure!(context["readOnlyRootFilesystem"] == true);
+        ensure!(context["capabilities"] == json!({ "drop": ["ALL"] }));
+        ensure!(!text(container, "/resources/requests/memory").is_empty());
+        ensure!(!container["livenessProbe"].is_null());
+    }
+    ensure!(items(pod, "/volumes").iter().all(|volume| volume["hostPath"].is_null()));
     Ok(())
 }
 
@@ -120,55 +124,79 @@ fn images_are_never_movable_by_accident() -> Result<()> {
 fn selectors_select_the_pod_and_nothing_that_changes() -> Result<()> {
     for case in CASES {
         let objects = case.render(&[])?;
-        let workload = objects.workload()?;
-        let labels = &workload["spec"]["template"]["metadata"]["labels"];
-        let expected =
-            json!({ "app.kubernetes.io/name": case.chart.name(), "app.kubernetes.io/instance": case.chart.name() });
-        let mut selectors = vec![&workload["spec"]["selector"]["matchLabels"]];
-        selectors.extend(objects.of_kind("Service").map(|service| &service["spec"]["selector"]));
-        selectors.extend(objects.of_kind("NetworkPolicy").map(|policy| &policy["spec"]["podSelector"]["matchLabels"]));
-        let budgets = objects.of_kind("PodDisruptionBudget");
-        selectors.extend(budgets.map(|budget| &budget["spec"]["selector"]["matchLabels"]));
-        let spreads = items(workload, "/spec/template/spec/topologySpreadConstraints");
-        selectors.extend(spreads.iter().map(|spread| &spread["labelSelector"]["matchLabels"]));
-        for selector in selectors {
-            ensure!(*selector == expected, "{case:?}: {selector}");
+        for object in &objects.0 {
+            let is_of_etcd = text(object, "/metadata/name") == ETCD;
+            let name = if is_of_etcd { ETCD } else { case.chart.name() };
+            let expected = json!({ "app.kubernetes.io/name": name, "app.kubernetes.io/instance": case.chart.name() });
+            for selector in selectors_of(object) {
+                let mut selector = selector.clone();
+                // The Service of one process of several.
+                if let Some(labels) = selector.as_object_mut() {
+                    labels.remove("statefulset.kubernetes.io/pod-name");
+                }
+                ensure!(selector == expected, "{case:?}: {selector} of {name}");
+            }
+            let Some(labels) = object.pointer("/spec/template/metadata/labels").and_then(Value::as_object) else {
+                continue;
+            };
+            for (key, value) in expected.as_object().context("labels are a map")? {
+                ensure!(labels[key] == *value, "{case:?}: {labels:?}");
+            }
+            let moves = labels.keys().any(|key| key.contains("version") || key.contains("chart"));
+            ensure!(!moves, "a new chart with the same Pod would restart it: {labels:?}");
         }
-        for (key, value) in expected.as_object().context("labels are a map")? {
-            ensure!(labels[key] == *value, "{case:?}: {labels}");
-        }
-        let moves = labels
-            .as_object()
-            .context("labels are a map")?
-            .keys()
-            .any(|key| key.contains("version") || key.contains("chart"));
-        ensure!(!moves, "a new chart with the same Pod would restart it: {labels}");
     }
     Ok(())
+}
+
+/// Whatever of an object selects Pods of its own.
+fn selectors_of(object: &Value) -> Vec<&Value> {
+    let mut selectors = match text(object, "/kind") {
+        "Service" => vec![&object["spec"]["selector"]],
+        "NetworkPolicy" => vec![&object["spec"]["podSelector"]["matchLabels"]],
+        "StatefulSet" | "Deployment" | "DaemonSet" | "PodDisruptionBudget" => {
+            vec![&object["spec"]["selector"]["matchLabels"]]
+        }
+        _ => Vec::new(),
+    };
+    let spreads = items(object, "/spec/template/spec/topologySpreadConstraints");
+    selectors.extend(spreads.iter().map(|spread| &spread["labelSelector"]["matchLabels"]));
+    selectors
 }
 
 #[test]
 fn ports_of_services_and_probes_are_ports_of_the_container() -> Result<()> {
     for case in CASES {
         let objects = case.render(&[])?;
-        let container = &objects.workload()?["spec"]["template"]["spec"]["containers"][0];
-        let ports: BTreeSet<&str> = items(container, "/ports").iter().map(|port| text(port, "/name")).collect();
-        let services = objects.of_kind("Service").flat_map(|service| items(service, "/spec/ports"));
-        let mut used: Vec<&str> = services.map(|port| text(port, "/targetPort")).collect();
-        used.extend(
-            ["/livenessProbe", "/readinessProbe"]
-                .map(|probe| &container[&probe[1..]])
-                .into_iter()
-                .filter(|probe| !probe.is_null())
-                .map(|probe| text(probe, "/httpGet/port")),
-        );
-        let policies = objects.of_kind("NetworkPolicy").flat_map(|policy| items(policy, "/spec/ingress"));
-        used.extend(policies.flat_map(|rule| items(rule, "/ports")).map(|port| text(port, "/port")));
-        ensure!(used.iter().all(|port| ports.contains(port)), "{case:?}: {used:?} of {ports:?}");
-        // What is bound is what is named.
-        let arguments = arguments(objects.workload()?).join(" ");
-        for port in items(container, "/ports") {
-            ensure!(arguments.contains(&format!(":{}", port["containerPort"])), "{case:?}: {port} in {arguments}");
+        for workload in objects.workloads() {
+            let selected = |selector: &Value| {
+                selector["app.kubernetes.io/name"]
+                    == workload["spec"]["selector"]["matchLabels"]["app.kubernetes.io/name"]
+            };
+            let container = &workload["spec"]["template"]["spec"]["containers"][0];
+            let ports: BTreeSet<&str> = items(container, "/ports").iter().map(|port| text(port, "/name")).collect();
+            let services = objects.of_kind("Service").filter(|service| selected(&service["spec"]["selector"]));
+            let mut used: Vec<&str> = services
+                .flat_map(|service| items(service, "/spec/ports"))
+                .map(|port| text(port, "/targetPort"))
+                .collect();
+            used.extend(
+                ["livenessProbe", "readinessProbe", "startupProbe"]
+                    .map(|probe| &container[probe])
+                    .into_iter()
+                    .filter(|probe| !probe.is_null())
+                    .map(|probe| text(probe, "/httpGet/port")),
+            );
+            let policies = objects.of_kind("NetworkPolicy");
+            let policies = policies.filter(|policy| selected(&policy["spec"]["podSelector"]["matchLabels"]));
+            let rules = policies.flat_map(|policy| items(policy, "/spec/ingress"));
+            used.extend(rules.flat_map(|rule| items(rule, "/ports")).map(|port| text(port, "/port")));
+            ensure!(used.iter().all(|port| ports.contains(port)), "{case:?}: {used:?} of {ports:?}");
+            // What is bound is what is named.
+            let arguments = arguments(workload).join(" ");
+            for port in items(container, "/ports") {
+                ensure!(arguments.contains(&format!(":{}", port["containerPort"])), "{case:?}: {port} in {arguments}");
+            }
         }
     }
     Ok(())
@@ -203,7 +231,7 @@ fn definitions_are_the_generated_ones_and_kept() -> Result<()> {
 fn the_programs_know_the_flags_that_they_are_given() -> Result<()> {
     for case in CASES {
         let objects = case.render(&[])?;
-        let flags = arguments(objects.workload()?);
+        let flags = expanded(objects.workload()?)?;
         let words = std::iter::once(case.chart.name().to_owned()).chain(flags);
         match case.chart {
             Chart::Hub => {
@@ -215,6 +243,22 @@ fn the_programs_know_the_flags_that_they_are_given() -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The arguments as the first Pod has them: with its variables in the place of their names.
+fn expanded(workload: &Value) -> Result<Vec<String>> {
+    let mut flags = arguments(workload);
+    for variable in items(workload, "/spec/template/spec/containers/0/env") {
+        let value = match text(variable, "/valueFrom/fieldRef/fieldPath") {
+            "metadata.name" => format!("{}-0", text(workload, "/metadata/name")),
+            "metadata.labels['apps.kubernetes.io/pod-index']" => "0".to_owned(),
+            _ => text(variable, "/value").to_owned(),
+        };
+        let place = format!("$({})", text(variable, "/name"));
+        flags = flags.iter().map(|flag| flag.replace(&place, &value)).collect();
+    }
+    ensure!(!flags.iter().any(|flag| flag.contains("$(")), "variables that the container does not have: {flags:?}");
+    Ok(flags)
 }
 
 #[test]

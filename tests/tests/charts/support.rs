@@ -11,6 +11,9 @@ use starling_realparts::{Helm, Program, Programs};
 /// The namespace that both charts are meant for.
 pub(crate) const NAMESPACE: &str = "starling-system";
 
+/// The name of the etcd that the hub's chart brings along where that is asked for.
+pub(crate) const ETCD: &str = "starling-hub-etcd";
+
 /// A chart of this repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Chart {
@@ -30,13 +33,16 @@ pub(crate) struct Case {
 pub(crate) struct Objects(pub(crate) Vec<Value>);
 
 /// Every chart with every file of values that it has to work with.
-pub(crate) const CASES: [Case; 6] = [
+pub(crate) const CASES: [Case; 9] = [
     Case { chart: Chart::Hub, values: "hub-defaults.yaml" },
     Case { chart: Chart::Hub, values: "hub-everything.yaml" },
     Case { chart: Chart::Hub, values: "hub-own-authority.yaml" },
     Case { chart: Chart::Agent, values: "agent-token.yaml" },
     Case { chart: Chart::Agent, values: "agent-everything.yaml" },
     Case { chart: Chart::Agent, values: "agent-single.yaml" },
+    Case { chart: Chart::Hub, values: "hub-shards.yaml" },
+    Case { chart: Chart::Hub, values: "hub-shards-external.yaml" },
+    Case { chart: Chart::Hub, values: "hub-shards-node-ports.yaml" },
 ];
 
 impl Chart {
@@ -97,11 +103,16 @@ impl Objects {
         self.0.iter().filter(move |object| object["kind"] == kind)
     }
 
-    /// The one workload.
+    /// The one workload that runs a program of ours.
     pub(crate) fn workload(&self) -> Result<&Value> {
+        self.workloads().find(|workload| workload["metadata"]["name"] != ETCD).context("there is no workload")
+    }
+
+    /// Every workload: the program's, and that of the bundled etcd.
+    pub(crate) fn workloads(&self) -> impl Iterator<Item = &Value> {
         let is_workload =
             |object: &&Value| ["StatefulSet", "Deployment", "DaemonSet"].iter().any(|kind| object["kind"] == *kind);
-        self.0.iter().find(is_workload).context("there is no workload")
+        self.0.iter().filter(is_workload)
     }
 
     /// `Kind/name` of each, in the order of Helm.
