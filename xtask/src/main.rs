@@ -5,6 +5,7 @@
 
 mod bench;
 mod build;
+mod chaos;
 mod codegen;
 mod crds;
 mod demo;
@@ -32,6 +33,8 @@ enum Command {
     Test(test::TestArguments),
     /// Runs a hub and three agents over a simulated network, many times, and checks what must always hold.
     Simulate(simulate::SimulateArguments),
+    /// Kills, pauses and cuts off hubs and members of etcd under a simulated fleet, and checks what must hold after each fault.
+    Chaos(chaos::ChaosArguments),
     /// Measures a hub with 1,000 simulated clusters against a bare gRPC floor, and an agent on a real cluster.
     Bench(bench::BenchArguments),
     /// Builds static programs and an OCI image of each, without a container engine.
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
         Command::Simulate(arguments) => simulate::run(&arguments),
+        Command::Chaos(arguments) => chaos::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Images(arguments) => images::run(&arguments),
         Command::Codegen => codegen::run(),

@@ -36,6 +36,9 @@ pub struct Status {
     pub ready: u64,
     /// Why the fleet holds; absent when it does not.
     pub hold: Option<String>,
+    /// Processes of the hub that did not answer in time, whose clusters count as not live.
+    #[serde(default)]
+    pub unanswered: Vec<String>,
 }
 
 /// The command line of somebody who asks one hub, always the same way.
@@ -66,6 +69,13 @@ impl CommandLine {
     #[must_use]
     pub fn at(mut self, server: &str) -> Self {
         self.arguments.extend(["--server".into(), server.into()]);
+        self
+    }
+
+    /// Waits only so long for an answer, such as `5s`.
+    #[must_use]
+    pub fn within(mut self, time: &str) -> Self {
+        self.arguments.extend(["--timeout".into(), time.into()]);
         self
     }
 

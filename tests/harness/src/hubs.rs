@@ -55,15 +55,23 @@ pub struct Hubs {
     options: HubsOptions,
 }
 
-/// What `starling get shards -o json` says, as far as it is looked at here.
+/// A process as `starling get shards -o json` shows it.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Shard {
     /// The process's name.
     pub name: String,
-    /// Clusters that it owns.
+    /// serving, joining, draining, gone or not-answering.
+    pub state: String,
+    /// It writes what concerns the whole fleet.
     #[serde(default)]
-    pub clusters: u64,
+    pub steward: bool,
+    /// Clusters that it is to serve.
+    pub clusters_owned: u64,
+    /// Clusters that are connected to it.
+    pub clusters_connected: u64,
+    /// Of the connected ones, on the way to another process.
+    pub clusters_moving: u64,
 }
 
 #[derive(Deserialize)]

@@ -7,6 +7,7 @@ mod agent;
 mod command_line;
 mod hub;
 mod hubs;
+pub mod logs;
 mod management;
 mod programs;
 

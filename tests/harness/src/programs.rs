@@ -25,7 +25,7 @@ impl StarlingPrograms {
         let test = std::env::current_exe().context("find the running test")?;
         // target/<profile>/deps/<test>
         let folder = test.ancestors().nth(2).context("the test is in target/<profile>/deps")?;
-        for program in ["starling-hub", "starling-agent", "starling"] {
+        for program in ["starling-hub", "starling-agent", "starling", "starling-loadtest"] {
             if !folder.join(program).is_file() {
                 bail!("{program} is not built: run `cargo build --workspace --bins` first, or `cargo xtask test`");
             }

@@ -159,7 +159,7 @@ fn report(arguments: &DemoArguments, bed: &Bed, status: &Status, seconds: f64) -
     });
     if let Some(shards) = bed.shards().transpose()? {
         line["shards"] = shards.len().into();
-        line["clusters_by_shard"] = shards.iter().map(|shard| (shard.name.clone(), shard.clusters)).collect();
+        line["clusters_by_shard"] = shards.iter().map(|shard| (shard.name.clone(), shard.clusters_owned)).collect();
         line["largest_over_mean"] = words::largest_over_mean(&shards).into();
     }
     println!("{line}");

@@ -10,7 +10,7 @@ pub(crate) fn progress(status: &Status, shards: Option<&[Shard]>) -> String {
     match shards {
         None => line,
         Some(shards) => {
-            let share = |shard: &Shard| format!("{} {}", shard.name, shard.clusters);
+            let share = |shard: &Shard| format!("{} {}", shard.name, shard.clusters_connected);
             format!("{line} ({})", shards.iter().map(share).collect::<Vec<_>>().join(", "))
         }
     }
@@ -18,8 +18,8 @@ pub(crate) fn progress(status: &Status, shards: Option<&[Shard]>) -> String {
 
 /// The largest share over the mean; 1 where there is nothing to share.
 pub(crate) fn largest_over_mean(shards: &[Shard]) -> f64 {
-    let largest = shards.iter().map(|shard| shard.clusters).max().unwrap_or(0);
-    let all: u64 = shards.iter().map(|shard| shard.clusters).sum();
+    let largest = shards.iter().map(|shard| shard.clusters_owned).max().unwrap_or(0);
+    let all: u64 = shards.iter().map(|shard| shard.clusters_owned).sum();
     if all == 0 { 1.0 } else { largest as f64 * shards.len() as f64 / all as f64 }
 }
 
@@ -66,11 +66,22 @@ fn of_shards(bed: &Bed) -> String {
 mod tests {
     use super::*;
 
+    fn shard_of(name: &str, clusters: u64) -> Shard {
+        let (clusters_connected, clusters_moving) = (clusters, 0);
+        Shard {
+            name: name.into(),
+            state: "serving".into(),
+            steward: false,
+            clusters_owned: clusters,
+            clusters_connected,
+            clusters_moving,
+        }
+    }
+
     #[test]
     fn shares_are_told_by_process_and_over_the_mean() {
-        let shard = |name: &str, clusters| Shard { name: name.into(), clusters };
-        let shards = [shard("hub-1", 30), shard("hub-2", 10), shard("hub-3", 20)];
-        let status = Status { clusters: 60, live: 60, ready: 58, hold: None };
+        let shards = [shard_of("hub-1", 30), shard_of("hub-2", 10), shard_of("hub-3", 20)];
+        let status = Status { clusters: 60, live: 60, ready: 58, hold: None, unanswered: Vec::new() };
         assert_eq!(progress(&status, Some(&shards)), "60 clusters, 60 live, 58 ready (hub-1 30, hub-2 10, hub-3 20)");
         assert_eq!(progress(&status, None), "60 clusters, 60 live, 58 ready");
         assert!((largest_over_mean(&shards) - 1.5).abs() < 1e-9);

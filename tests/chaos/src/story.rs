@@ -1,0 +1,173 @@
+//! The run itself: fault after fault, each with a change of the fleet meanwhile, and what must hold after each.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use starling_harness::StarlingPrograms;
+use starling_harness::logs::unexpected_errors;
+use starling_realparts::wait_for;
+
+use crate::bed::Bed;
+use crate::changes::World;
+use crate::counters::Counters;
+use crate::fault::Fault;
+use crate::report::{Report, Survived};
+use crate::schedule::Schedule;
+use crate::{ChaosOptions, Length, inject, outside};
+
+/// How often it is looked whether all clusters are served.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// How long nothing is done to see what a quiet fleet costs.
+const QUIET: Duration = Duration::from_secs(10);
+
+/// Sessions that one move of a cluster may take: one with a hub that sends it on, one with its owner.
+const SESSIONS_PER_MOVE: f64 = 2.0;
+
+/// Clusters whose session ends for reasons of their own, as a share of all.
+const SLACK: f64 = 0.1;
+
+/// ERROR lines that a fault explains, by a part of their text.
+const EXPECTED_ERRORS: [&str; 0] = [];
+
+/// Starts everything, lets the faults come, and tells what was survived; a violation is part of the report and ends the run.
+///
+/// # Errors
+/// The parts cannot be started.
+pub fn run(programs: &StarlingPrograms, options: &ChaosOptions, progress: &dyn Fn(&str)) -> Result<Report> {
+    let started = Instant::now();
+    let mut bed = Bed::start(programs, options)?;
+    let mut world = World::start(&bed.hubs.options().directory(), options.seed)?;
+    let mut report = Report {
+        seed: options.seed,
+        hubs: options.hubs,
+        clusters: options.clusters,
+        started_seconds: 0.0,
+        steady_etcd_writes_per_second: 0.0,
+        survived: Vec::new(),
+        violation: None,
+        replay: replay(options),
+    };
+    wait_well(&bed, &world, options.bound)?;
+    report.started_seconds = started.elapsed().as_secs_f64();
+    progress(&format!("all {} clusters are served after {:.1} s", options.clusters, report.started_seconds));
+    let before = Counters::read(&bed)?;
+    std::thread::sleep(QUIET);
+    let quiet = Counters::read(&bed)?.since(&before);
+    report.steady_etcd_writes_per_second = quiet.etcd_writes as f64 / QUIET.as_secs_f64();
+
+    let begun = Instant::now();
+    let is_over = |count: usize| match &options.length {
+        Length::Time(time) => begun.elapsed() >= *time,
+        Length::Faults(faults) => count >= faults.len(),
+    };
+    let faults: Box<dyn Iterator<Item = Fault>> = match &options.length {
+        Length::Time(_) => Box::new(Schedule::new(options.seed, options.hubs, options.network, options.clocks)),
+        Length::Faults(faults) => Box::new(faults.clone().into_iter()),
+    };
+    for fault in faults {
+        if is_over(report.survived.len()) {
+            break;
+        }
+        match survive(&mut bed, &mut world, &fault, options.bound, progress) {
+            Ok(survived) => report.survived.push(survived),
+            Err(violation) => {
+                let logs = bed.hubs.options().logs();
+                report.violation = Some(format!("{fault}: {violation:#} (logs in {})", logs.display()));
+                break;
+            }
+        }
+    }
+    Ok(report)
+}
+
+/// Lets one fault happen, and makes sure that everything is well afterwards.
+fn survive(
+    bed: &mut Bed,
+    world: &mut World,
+    fault: &Fault,
+    bound: Duration,
+    progress: &dyn Fn(&str),
+) -> Result<Survived> {
+    let before = Counters::read(bed)?;
+    let change = world.draw();
+    progress(&format!("{fault}; meanwhile {change}"));
+    let begun = Instant::now();
+    inject::begin(bed, fault).context("carry it out")?;
+    world.make(&change)?;
+    // It may have to wait for the fault's end: whether anybody can decide meanwhile depends on the fault.
+    let _ = world.push(&bed.hubs.command_line());
+    let mut unserved = Duration::ZERO;
+    while begun.elapsed() < fault.lasts() {
+        if outside::check_served(bystander(bed, fault), bed.clusters).is_err() {
+            unserved = begun.elapsed();
+        }
+        std::thread::sleep(LOOK.min(fault.lasts().saturating_sub(begun.elapsed())));
+    }
+    inject::heal(bed, fault).context("end it")?;
+    let healed = Instant::now();
+    let confirmed = wait_for("the change to be confirmed", bound, || {
+        world.push(&bed.hubs.command_line()).map_err(|error| format!("{error:#}"))
+    });
+    confirmed?;
+    wait_well(bed, world, bound)?;
+    let recovered = healed.elapsed();
+
+    let happened = Counters::read(bed)?.since(&before);
+    let per_cluster = |count: u64| count as f64 / bed.clusters.max(1) as f64;
+    let survived = Survived {
+        fault: fault.to_string(),
+        change: change.to_string(),
+        unserved_seconds: unserved.as_secs_f64(),
+        recovered_seconds: recovered.as_secs_f64(),
+        sessions_per_cluster: per_cluster(happened.sessions),
+        handshakes_per_cluster: per_cluster(happened.handshakes),
+        etcd_writes: happened.etcd_writes,
+    };
+    progress(&format!(
+        "  not all served for {:.1} s, all well {:.1} s after its end, {:.2} sessions a cluster",
+        survived.unserved_seconds, survived.recovered_seconds, survived.sessions_per_cluster
+    ));
+    outside::check_removals(&bed.truth, world)?;
+    let allowed = fault.moves_at_most() * SESSIONS_PER_MOVE + SLACK;
+    let sessions = survived.sessions_per_cluster;
+    ensure!(sessions <= allowed, "{sessions:.2} sessions a cluster, and {allowed:.2} are enough");
+    check_logs(bed)?;
+    Ok(survived)
+}
+
+/// A hub that the fault does not happen to.
+fn bystander<'a>(bed: &'a Bed, fault: &Fault) -> &'a starling_harness::Hub {
+    let index = usize::from(fault.victim() == Some(0) && bed.hubs.all().len() > 1);
+    bed.hubs.hub(index)
+}
+
+fn wait_well(bed: &Bed, world: &World, bound: Duration) -> Result<()> {
+    let well = wait_for("everything to be well", bound, || {
+        outside::check_well(bed, world).map_err(|error| format!("{error:#}"))
+    });
+    well.map_err(|error| anyhow!("{error}"))
+}
+
+fn check_logs(bed: &Bed) -> Result<()> {
+    for process in bed.processes() {
+        let errors = unexpected_errors(&process.log_path(), &EXPECTED_ERRORS)?;
+        ensure!(errors.is_empty(), "unexpected errors of {}:\n{}", process.name(), errors.join("\n"));
+    }
+    Ok(())
+}
+
+/// The command that lets the same faults come again.
+fn replay(options: &ChaosOptions) -> String {
+    let ChaosOptions { seed, clusters, hubs, .. } = options;
+    let mut command = format!("cargo xtask chaos --seed {seed} --clusters {clusters} --hubs {hubs}");
+    if let Length::Time(time) = options.length {
+        command.push_str(&format!(" --minutes {}", time.as_secs().div_ceil(60)));
+    }
+    for (given, flag) in [(options.network, " --without-network"), (options.clocks, " --without-clocks")] {
+        if !given {
+            command.push_str(flag);
+        }
+    }
+    command
+}
