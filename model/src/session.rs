@@ -84,6 +84,8 @@ pub struct Hello {
     pub newest_fence: Option<Fence>,
     /// The newest ring epoch that was seen.
     pub newest_epoch: u64,
+    /// True when the address of a redirect could not be reached, so that the stream is to be forwarded to the owner.
+    pub forward: bool,
 }
 
 /// An install that an inventory holds.

@@ -132,6 +132,7 @@ fn hello() -> ConnectRequest {
         installs_digest: Digest::default(),
         newest_fence: None,
         newest_epoch: 0,
+        forward: false,
     }))
     .into()
 }

@@ -169,6 +169,7 @@ impl From<Hello> for v1::Hello {
             installs_digest: hello.installs_digest.0.to_vec(),
             newest_fence: hello.newest_fence.map(Into::into),
             newest_epoch: hello.newest_epoch,
+            forward: hello.forward,
         }
     }
 }
@@ -203,6 +204,7 @@ impl TryFrom<v1::Hello> for Hello {
             installs_digest: digest(&wire.installs_digest, "hello.installs_digest")?,
             newest_fence: wire.newest_fence.map(TryInto::try_into).transpose()?,
             newest_epoch: wire.newest_epoch,
+            forward: wire.forward,
         })
     }
 }

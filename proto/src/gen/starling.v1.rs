@@ -3062,6 +3062,9 @@ pub struct Hello {
     /// The newest ring epoch that was seen.
     #[prost(uint64, tag = "12")]
     pub newest_epoch: u64,
+    /// True when the address of a redirect could not be reached: a process that is not the owner forwards the stream to it.
+    #[prost(bool, tag = "13")]
+    pub forward: bool,
 }
 /// An install that the inventory holds.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

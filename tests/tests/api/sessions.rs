@@ -143,6 +143,7 @@ fn hello() -> v1::ConnectRequest {
         installs_digest: starling_model::Digest::default(),
         newest_fence: None,
         newest_epoch: 0,
+        forward: false,
     }))
     .into()
 }

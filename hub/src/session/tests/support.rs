@@ -324,6 +324,7 @@ pub(super) fn hello(instance: u8) -> Hello {
         installs_digest: Digest([0xff; 32]),
         newest_fence: None,
         newest_epoch: 0,
+        forward: false,
     }
 }
 
