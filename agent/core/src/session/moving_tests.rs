@@ -19,14 +19,14 @@ impl Rig {
     fn live(&mut self, lease: u64) -> (Duration, Vec<Effect>) {
         let from = self.now;
         for _ in 0..2000 {
-            let (_, effects) = self.next();
-            match effects.as_slice() {
-                [Effect::Send(AgentMessage::Heartbeat(heartbeat))] => {
-                    let sequence = heartbeat.sequence;
-                    self.lend(sequence, lease);
-                }
-                [] => {}
-                _ => return (self.now.since(from), effects),
+            let (_, mut effects) = self.next();
+            if let Some(Effect::Send(AgentMessage::Heartbeat(heartbeat))) = effects.last() {
+                let sequence = heartbeat.sequence;
+                effects.pop();
+                self.lend(sequence, lease);
+            }
+            if !effects.is_empty() {
+                return (self.now.since(from), effects);
             }
         }
         panic!("nothing happens");

@@ -65,14 +65,15 @@ impl Session {
                 let again = uptime.plus(LEAVE_AGAIN.0).plus(jitter(LEAVE_AGAIN.1, entropy));
                 open.leave_at = Some(again.min(open.drained_at));
             }
-            Purpose::Move if self.moving.wish.is_some() && self.moving.attempts < REDIRECTS_AT_ONCE => {
+            Purpose::Move if self.wishes_to_move() && self.moving.attempts < REDIRECTS_AT_ONCE => {
+                // The hub named another owner meanwhile, which is dialled at the next tick.
                 self.moving.attempts += 1;
             }
             Purpose::Move => {
                 let is_unreached =
                     self.moving.unreached.as_ref().is_some_and(|unreached| unreached.address == second.address);
                 let goes_home = is_unreached || second.address == self.home;
-                let address = match self.moving.wish.take() {
+                let address = match self.moving.wish.take_if(|wish| wish.purpose == Purpose::Move) {
                     Some(wish) => wish.address,
                     None => (!goes_home).then_some(second.address),
                 };
@@ -80,6 +81,10 @@ impl Session {
                 self.wish_to_move(address, retry_after, uptime, entropy);
             }
         }
+    }
+
+    pub(super) fn wishes_to_move(&self) -> bool {
+        self.moving.wish.as_ref().is_some_and(|wish| wish.purpose == Purpose::Move)
     }
 
     pub(super) fn wish_to_move(
