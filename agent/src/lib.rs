@@ -25,6 +25,8 @@ pub use self::standby::{Candidate, run_elected};
 #[cfg(test)]
 mod agent_tests;
 #[cfg(test)]
+mod moving_tests;
+#[cfg(test)]
 mod rejoin_tests;
 #[cfg(test)]
 mod standby_tests;

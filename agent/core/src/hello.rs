@@ -6,7 +6,7 @@ use starling_model::{InstallKey, Uid};
 
 use crate::inventory::Inventory;
 use crate::session::Session;
-use crate::status_book::StatusBook;
+use crate::status_book::{BookDigests, StatusBook};
 
 /// Who an agent is, beside its certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,9 +20,33 @@ pub struct Speaker {
 }
 
 /// Composes Hello and starts a session of the book: what changes from now on follows as a delta or in a snapshot.
+/// `forward` asks that the stream is forwarded to the owner.
 #[must_use]
-pub fn compose_hello(session: &Session, book: &mut StatusBook, inventory: &Inventory, speaker: &Speaker) -> Hello {
+pub fn compose_hello(
+    session: &Session,
+    book: &mut StatusBook,
+    inventory: &Inventory,
+    speaker: &Speaker,
+    forward: bool,
+) -> Hello {
     let digests = book.begin_session();
+    compose(session, digests, inventory, speaker, forward)
+}
+
+/// Composes Hello for a second link; the session of the book goes on until the second is welcomed.
+#[must_use]
+pub fn compose_second_hello(
+    session: &Session,
+    book: &mut StatusBook,
+    inventory: &Inventory,
+    speaker: &Speaker,
+    forward: bool,
+) -> Hello {
+    let digests = book.begin_second();
+    compose(session, digests, inventory, speaker, forward)
+}
+
+fn compose(session: &Session, digests: BookDigests, inventory: &Inventory, speaker: &Speaker, forward: bool) -> Hello {
     let mut held: std::collections::BTreeMap<InstallKey, Held> =
         inventory.held().into_iter().map(|held| (held.install.clone(), held)).collect();
     // A parked plan is at hand as well: its renders need not be sent again.
@@ -42,6 +66,6 @@ pub fn compose_hello(session: &Session, book: &mut StatusBook, inventory: &Inven
         installs_digest: digests.installs,
         newest_fence: session.newest_fence(),
         newest_epoch: session.newest_epoch(),
-        forward: false,
+        forward,
     }
 }

@@ -5,6 +5,7 @@
 //! the shell's (`starling-agent`), which feeds inputs in and performs what comes out. Time is an argument in
 //! unsigned milliseconds (`uptime` counts from boot and goes on while the machine sleeps), entropy is an argument too.
 
+mod dirty;
 pub mod hello;
 pub mod intent;
 pub mod invariants;

@@ -3,23 +3,28 @@
 //! Owns every decision about the stream. Does not own the stream (the shell's), what is reported (status book), nor
 //! what is done with a plan (intent). The shell calls [`Session::handle`] for everything that happens and at
 //! [`Session::next_deadline`], and performs the effects in order. After [`Effect::Close`] it reports nothing more of
-//! that connection.
+//! that connection. Beside the first link there is at most one second, and only while the first is open (moving).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use starling_model::limits::{COMMAND_LEASE, PROTOCOL_VERSIONS, RECONNECT_MAXIMUM, RECONNECT_WINDOW, SESSION_TIMEOUT};
-use starling_model::session::{AgentMessage, Command, CommandResult, Heartbeat, HubMessage, Lease, Welcome};
+use starling_model::session::{AgentMessage, Heartbeat, HubMessage, Lease, Welcome};
 use starling_model::{Digest, ErrorCode, Fence, Millis, Uid};
 
+pub use self::events::{Effect, End, Input, SecondEffect, SecondInput, Standing};
 pub use self::leaving::LIVED;
 use self::leaving::jitter;
+use self::moving::Moving;
+pub use self::moving::{CAPTIVE_AFTER, FORWARD_MEMORY, HANDOVER};
 pub use self::orders::COMMANDS_AT_ONCE;
 use crate::inventory::Inventory;
 use crate::parked::{Parked, RenderShelf};
 
+mod events;
 mod leaving;
+mod moving;
 mod orders;
 
 /// How long an attempt to dial may take, TLS included.
@@ -30,87 +35,6 @@ const HEARTBEATS_OUTSTANDING: usize = 8;
 
 /// The bounds between which an announced heartbeat interval is taken.
 const HEARTBEAT_BOUNDS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
-
-/// Something that happened.
-#[derive(Clone, Debug)]
-pub enum Input {
-    /// The process is ready to dial.
-    Start,
-    /// The dialled stream is up.
-    Connected,
-    /// The dialled stream did not come up.
-    DialFailed(End),
-    /// The hub said something.
-    Received(HubMessage),
-    /// The stream ended.
-    Closed(End),
-    /// The deadline passed.
-    Tick,
-    /// A command ran.
-    CommandDone(CommandResult),
-    /// [`Session::observe_inventory`] was called after a commit.
-    InventoryChanged,
-    /// There is another certificate to dial with.
-    IdentityChanged,
-    /// The process stops.
-    Stop,
-}
-
-/// How a stream ended, or why it did not come up.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct End {
-    /// The hub's error code, where it gave one.
-    pub code: Option<ErrorCode>,
-    /// The message, for people.
-    pub message: String,
-    /// After how long the hub wants to be tried again, where it says so.
-    pub retry_after: Option<Duration>,
-}
-
-/// Something to do.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Effect {
-    /// Open a stream to this address, `host:port`.
-    Dial {
-        /// Where.
-        address: String,
-    },
-    /// Compose Hello ([`crate::hello::compose_hello`]) and send it at once.
-    SendHello,
-    /// Send a message.
-    Send(AgentMessage),
-    /// The hub welcomed the agent: give the book its limits and tell it whether the status is known.
-    Opened(Welcome),
-    /// Call [`crate::status_book::StatusBook::begin_snapshot`], for this reason.
-    BeginSnapshot(String),
-    /// The newest plan; it replaces one that was parked before and is acted on under a live lease.
-    Park(Arc<Parked>),
-    /// The plan at hand was confirmed under a newer fence.
-    Advance(Fence),
-    /// The lease now ends then (boot time); `None` is no lease.
-    LeaseChanged(Option<Millis>),
-    /// Run a command, and answer with [`Input::CommandDone`].
-    RunCommand(Command),
-    /// Trust these authorities (PEM) from now on.
-    Trust(Vec<u8>),
-    /// Close the stream or give up dialling, for this reason.
-    Close(String),
-}
-
-/// Where a session stands, for people and metrics.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Standing {
-    /// `idle`, `waiting`, `dialling`, `greeting`, `open` or `stopped`.
-    pub phase: &'static str,
-    /// The hub process's name while open.
-    pub hub: Option<String>,
-    /// Why the hub lends no lease.
-    pub hold_reason: Option<String>,
-    /// Why the last stream ended or did not come up.
-    pub last_error: Option<String>,
-    /// Failures in a row.
-    pub failures: u32,
-}
 
 /// The agent's session with the hub.
 #[derive(Clone, Debug)]
@@ -132,7 +56,14 @@ pub struct Session {
     lease_until: Option<Millis>,
     hold_reason: Option<String>,
     last_error: Option<String>,
-    running: BTreeSet<Uid>,
+    /// Commands that run, each with the number of the link that it came from.
+    running: BTreeMap<Uid, u64>,
+    /// The number of the first link; links are counted from the process's start.
+    link: u64,
+    links: u64,
+    /// The first link's Hello asks for forwarding.
+    forward: bool,
+    moving: Moving,
     detached: Option<Fence>,
     dropped: u64,
 }
@@ -157,14 +88,10 @@ struct Open {
     sequence: u64,
     sent: BTreeMap<u64, Millis>,
     leave_at: Option<Millis>,
-}
-
-impl End {
-    /// Makes an end for which the hub gave no code.
-    #[must_use]
-    pub fn because(message: impl Into<String>) -> Self {
-        Self { code: None, message: message.into(), retry_after: None }
-    }
+    /// Until when a process that is about to stop is worth staying with.
+    drained_at: Millis,
+    /// When to look for another process, as this one lends nothing.
+    probe_at: Option<Millis>,
 }
 
 impl Session {
@@ -188,7 +115,11 @@ impl Session {
             lease_until: None,
             hold_reason: None,
             last_error: None,
-            running: BTreeSet::new(),
+            running: BTreeMap::new(),
+            link: 0,
+            links: 0,
+            forward: false,
+            moving: Moving::default(),
             detached: None,
             dropped: 0,
         };
@@ -296,13 +227,18 @@ impl Session {
     /// Returns when [`Input::Tick`] is due (boot time).
     #[must_use]
     pub fn next_deadline(&self) -> Option<Millis> {
+        [self.first_deadline(), self.second_deadline()].into_iter().flatten().min()
+    }
+
+    fn first_deadline(&self) -> Option<Millis> {
         match &self.phase {
             Phase::Idle | Phase::Stopped => None,
             Phase::Waiting { until } => Some(*until),
             Phase::Dialling { since } => Some(since.plus(DIAL_TIMEOUT)),
             Phase::Greeting { hello_sent } => Some(hello_sent.plus(SESSION_TIMEOUT)),
             Phase::Open(open) => {
-                let deadlines = [Some(open.next_heartbeat), Some(open.heard.plus(SESSION_TIMEOUT)), open.leave_at];
+                let leave_at = open.leave_at.filter(|_| !self.is_moving());
+                let deadlines = [Some(open.next_heartbeat), Some(open.heard.plus(SESSION_TIMEOUT)), leave_at];
                 deadlines.into_iter().flatten().min()
             }
         }
@@ -316,39 +252,45 @@ impl Session {
             (Input::Start, Phase::Idle) => self.dial(uptime, &mut effects),
             (Input::Connected, Phase::Dialling { .. }) => {
                 self.phase = Phase::Greeting { hello_sent: uptime };
-                effects.push(Effect::SendHello);
+                effects.push(Effect::SendHello { forward: self.forward });
             }
             (Input::DialFailed(end), Phase::Dialling { .. }) => {
-                // The address of a redirect that cannot be reached is worth nothing; the configured one knows better.
-                self.redirected = None;
-                self.ended(end, uptime, entropy);
+                self.forget_redirect(uptime);
+                self.ended(end, uptime, entropy, &mut effects);
             }
             (Input::Closed(end), Phase::Dialling { .. } | Phase::Greeting { .. } | Phase::Open(_)) => {
-                self.ended(end, uptime, entropy);
+                self.ended(end, uptime, entropy, &mut effects);
             }
+            (Input::Second(input), Phase::Open(_)) => self.second(input, uptime, entropy, &mut effects),
             (Input::Received(message), Phase::Greeting { .. } | Phase::Open(_)) => {
                 self.received(message, uptime, entropy, &mut effects);
             }
             (Input::Tick, _) => self.tick(uptime, entropy, &mut effects),
-            (Input::CommandDone(result), phase) => {
-                // The result of a command whose session ended has nobody to go to: the hub gave the command up with it.
-                if self.running.remove(&result.id) && matches!(phase, Phase::Open(_)) {
-                    effects.push(Effect::Send(AgentMessage::CommandResult(result)));
-                }
-            }
+            (Input::CommandDone(result), _) => self.command_done(result, &mut effects),
             (Input::InventoryChanged, phase) => {
                 let is_open = matches!(phase, Phase::Open(_));
                 effects.extend(self.detached.filter(|_| is_open).map(AgentMessage::Detached).map(Effect::Send));
             }
             (Input::IdentityChanged, Phase::Waiting { .. }) if self.identity_refused => self.dial(uptime, &mut effects),
             (Input::Stop, phase) => {
+                if self.moving.second.take().is_some() {
+                    effects.push(Effect::Second(SecondEffect::Close("the agent stops".to_owned())));
+                }
                 if matches!(phase, Phase::Dialling { .. } | Phase::Greeting { .. } | Phase::Open(_)) {
                     effects.push(Effect::Close("the agent stops".to_owned()));
                 }
                 self.phase = Phase::Stopped;
             }
             // What a connection that was given up still had to say.
-            (Input::Start | Input::Connected | Input::DialFailed(_) | Input::Received(_) | Input::Closed(_), _)
+            (
+                Input::Start
+                | Input::Connected
+                | Input::DialFailed(_)
+                | Input::Received(_)
+                | Input::Closed(_)
+                | Input::Second(_),
+                _,
+            )
             // What waits for another reason goes on waiting: many certificates are renewed in the same days.
             | (Input::IdentityChanged, _) => {}
         }
@@ -356,23 +298,24 @@ impl Session {
     }
 
     fn tick(&mut self, uptime: Millis, entropy: &mut dyn FnMut() -> u64, effects: &mut Vec<Effect>) {
+        self.tick_second(uptime, entropy, effects);
+        let is_moving = self.is_moving();
         match &mut self.phase {
             Phase::Idle | Phase::Stopped => {}
             Phase::Waiting { until } if uptime >= *until => self.dial(uptime, effects),
             Phase::Dialling { since } if uptime >= since.plus(DIAL_TIMEOUT) => {
-                self.redirected = None;
+                self.forget_redirect(uptime);
                 self.leave("the hub did not answer the dial in time", uptime, entropy, effects);
             }
             Phase::Greeting { hello_sent } if uptime >= hello_sent.plus(SESSION_TIMEOUT) => {
+                self.forget_redirect(uptime);
                 self.leave("the hub did not welcome the agent in time", uptime, entropy, effects);
             }
             Phase::Open(open) if uptime >= open.heard.plus(SESSION_TIMEOUT) => {
                 self.leave("the hub has been silent for too long", uptime, entropy, effects);
             }
-            Phase::Open(open) if open.leave_at.is_some_and(|leave_at| uptime >= leave_at) => {
-                effects.push(Effect::Close("the hub asked to leave".to_owned()));
-                self.failures = 0;
-                self.dial(uptime, effects);
+            Phase::Open(open) if !is_moving && open.leave_at.is_some_and(|leave_at| uptime >= leave_at) => {
+                self.depart(uptime, effects);
             }
             Phase::Open(open) if uptime >= open.next_heartbeat => {
                 open.sequence += 1;
@@ -413,7 +356,7 @@ impl Session {
             (HubMessage::TrustBundle(pem), _) => effects.push(Effect::Trust(pem)),
             (HubMessage::Drain { window }, _) => self.drain(window, uptime, entropy, effects),
             (HubMessage::Desired(desired), None) => self.desired(*desired, uptime, entropy, effects),
-            (HubMessage::Lease(lease), None) => self.leased(lease, effects),
+            (HubMessage::Lease(lease), None) => self.leased(lease, uptime, entropy, effects),
             (HubMessage::Resync(reason), None) => effects.push(Effect::BeginSnapshot(reason)),
             (HubMessage::Command(command), None) => self.command(command, uptime, effects),
             (HubMessage::Welcome(_), None)
@@ -432,14 +375,25 @@ impl Session {
         entropy: &mut dyn FnMut() -> u64,
         effects: &mut Vec<Effect>,
     ) {
-        let (oldest, newest) = PROTOCOL_VERSIONS;
-        if !(oldest..=newest).contains(&welcome.protocol) {
-            let message = format!("the hub chose protocol {}, which this agent does not speak", welcome.protocol);
+        if let Err(message) = speaks_ours(&welcome) {
             effects.push(Effect::Close(message.clone()));
             let end = End { code: Some(ErrorCode::InvalidRequest), ..End::because(message) };
-            self.ended(end, uptime, entropy);
+            self.ended(end, uptime, entropy, effects);
             return;
         }
+        self.open(welcome, hello_sent, None, uptime, entropy, effects);
+    }
+
+    /// Opens the session on a link that was welcomed; `lent` is what another process lent before.
+    fn open(
+        &mut self,
+        welcome: Welcome,
+        hello_sent: Millis,
+        lent: Option<Millis>,
+        uptime: Millis,
+        entropy: &mut dyn FnMut() -> u64,
+        effects: &mut Vec<Effect>,
+    ) {
         let interval = welcome.heartbeat.clamp(HEARTBEAT_BOUNDS.0, HEARTBEAT_BOUNDS.1);
         self.window = welcome.reconnect_window.min(RECONNECT_MAXIMUM);
         self.newest_epoch = self.newest_epoch.max(welcome.epoch);
@@ -453,29 +407,56 @@ impl Session {
             sequence: 0,
             sent: BTreeMap::new(),
             leave_at: None,
+            drained_at: uptime,
+            probe_at: None,
         });
-        self.lend(hello_sent, welcome.lease, welcome.hold_reason.clone(), effects);
+        self.settle(uptime, entropy);
+        self.lend(hello_sent, welcome.lease, lent, uptime, entropy);
+        self.hold_reason.clone_from(&welcome.hold_reason);
+        effects.push(Effect::LeaseChanged(self.lease_until));
         effects.push(Effect::Opened(welcome));
         effects.extend(self.detached.map(AgentMessage::Detached).map(Effect::Send));
     }
 
-    fn leased(&mut self, lease: Lease, effects: &mut Vec<Effect>) {
+    fn leased(&mut self, lease: Lease, uptime: Millis, entropy: &mut dyn FnMut() -> u64, effects: &mut Vec<Effect>) {
         let Phase::Open(open) = &mut self.phase else { return };
         let Some(sent) = open.sent.get(&lease.heartbeat).copied() else { return };
         open.sent.retain(|sequence, _| *sequence > lease.heartbeat);
         // Only a process that answers heartbeats is where the agent belongs.
         self.redirects = 0;
-        self.lend(sent, lease.lease, lease.hold_reason, effects);
-    }
-
-    /// Counts a lease from when it was asked for; a hub that lends nothing takes back what it lent.
-    fn lend(&mut self, asked: Millis, lease: Duration, hold_reason: Option<String>, effects: &mut Vec<Effect>) {
-        self.hold_reason = hold_reason;
-        self.lease_until = (!lease.is_zero()).then(|| asked.plus(lease.min(COMMAND_LEASE)));
+        self.lend(sent, lease.lease, None, uptime, entropy);
+        self.hold_reason = lease.hold_reason;
         effects.push(Effect::LeaseChanged(self.lease_until));
     }
+
+    /// Counts a lease from when it was asked for; a hub that lends nothing takes back what it lent, but not what
+    /// another process lent before the agent moved.
+    fn lend(
+        &mut self,
+        asked: Millis,
+        lease: Duration,
+        lent: Option<Millis>,
+        uptime: Millis,
+        entropy: &mut dyn FnMut() -> u64,
+    ) {
+        self.lease_until = (!lease.is_zero()).then(|| asked.plus(lease.min(COMMAND_LEASE))).max(lent);
+        self.watch_for_captivity(lease.is_zero(), uptime, entropy);
+    }
+}
+
+/// Tells whether the hub chose a protocol that this agent speaks; else why not.
+fn speaks_ours(welcome: &Welcome) -> Result<(), String> {
+    let (oldest, newest) = PROTOCOL_VERSIONS;
+    if (oldest..=newest).contains(&welcome.protocol) {
+        return Ok(());
+    }
+    Err(format!("the hub chose protocol {}, which this agent does not speak", welcome.protocol))
 }
 
 #[cfg(test)]
 #[path = "session_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "session/moving_tests.rs"]
+mod moving_tests;

@@ -1,4 +1,4 @@
-use starling_model::session::{CommandVerb, Desired, DesiredAction, Receipt};
+use starling_model::session::{Command, CommandResult, CommandVerb, Desired, DesiredAction, Receipt};
 use starling_model::{Facts, Limits, ObjectKey};
 
 use super::*;
@@ -8,59 +8,64 @@ use crate::status_book::StatusBook;
 use crate::testing::{desired, entry, fence, fence_of, install, render, uid};
 
 /// A session with a clock and fixed entropy.
-struct Rig {
-    session: Session,
-    now: Millis,
-    entropy: u64,
+pub(super) struct Rig {
+    pub(super) session: Session,
+    pub(super) now: Millis,
+    pub(super) entropy: u64,
 }
 
 impl Rig {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let session = Session::new("hub:8443".to_owned(), Facts::default().digest(), &Inventory::default());
         Self { session, now: Millis(1_000_000), entropy: u64::MAX - 1 }
     }
 
-    fn open() -> Self {
+    pub(super) fn open() -> Self {
+        Self::open_at(welcome().epoch)
+    }
+
+    /// Opens a session with a hub whose ring has this epoch; zero is no ring.
+    pub(super) fn open_at(epoch: u64) -> Self {
         let mut rig = Self::new();
         rig.give(Input::Start);
         rig.give(Input::Connected);
-        rig.hear(HubMessage::Welcome(welcome()));
+        rig.hear(HubMessage::Welcome(Welcome { epoch, ..welcome() }));
         assert!(rig.session.is_open());
         rig
     }
 
-    fn give(&mut self, input: Input) -> Vec<Effect> {
+    pub(super) fn give(&mut self, input: Input) -> Vec<Effect> {
         let drawn = self.entropy;
         self.session.handle(input, self.now, &mut || drawn)
     }
 
-    fn hear(&mut self, message: HubMessage) -> Vec<Effect> {
+    pub(super) fn hear(&mut self, message: HubMessage) -> Vec<Effect> {
         self.give(Input::Received(message))
     }
 
-    fn plan(&mut self, desired: Desired) -> Vec<Effect> {
+    pub(super) fn plan(&mut self, desired: Desired) -> Vec<Effect> {
         self.hear(HubMessage::Desired(Box::new(desired)))
     }
 
-    fn wait(&mut self, millis: u64) -> Vec<Effect> {
+    pub(super) fn wait(&mut self, millis: u64) -> Vec<Effect> {
         self.now = self.now.plus(Duration::from_millis(millis));
         self.give(Input::Tick)
     }
 
     /// Waits for the next deadline; returns how long that took.
-    fn next(&mut self) -> (u64, Vec<Effect>) {
+    pub(super) fn next(&mut self) -> (u64, Vec<Effect>) {
         let deadline = self.session.next_deadline().unwrap();
         let millis = deadline.0.saturating_sub(self.now.0);
         (millis, self.wait(millis))
     }
 
-    fn lend(&mut self, heartbeat: u64, seconds: u64) -> Vec<Effect> {
+    pub(super) fn lend(&mut self, heartbeat: u64, seconds: u64) -> Vec<Effect> {
         let hold_reason = (seconds == 0).then(|| "the fleet holds".to_owned());
         self.hear(HubMessage::Lease(Lease { heartbeat, lease: Duration::from_secs(seconds), hold_reason }))
     }
 }
 
-fn welcome() -> Welcome {
+pub(super) fn welcome() -> Welcome {
     Welcome {
         protocol: 1,
         hub: "hub-0".to_owned(),
@@ -74,11 +79,11 @@ fn welcome() -> Welcome {
     }
 }
 
-fn end(code: Option<ErrorCode>) -> End {
+pub(super) fn end(code: Option<ErrorCode>) -> End {
     End { code, ..End::because("gone") }
 }
 
-fn dial(address: &str) -> Effect {
+pub(super) fn dial(address: &str) -> Effect {
     Effect::Dial { address: address.to_owned() }
 }
 
@@ -98,7 +103,7 @@ fn it_dials_greets_and_is_welcomed() {
     let mut rig = Rig::new();
     assert_eq!(rig.session.next_deadline(), None);
     assert_eq!(rig.give(Input::Start), vec![dial("hub:8443")]);
-    assert_eq!(rig.give(Input::Connected), vec![Effect::SendHello]);
+    assert_eq!(rig.give(Input::Connected), vec![Effect::SendHello { forward: false }]);
     let asked = rig.now;
     rig.now = rig.now.plus(Duration::from_secs(2));
     let effects = rig.hear(HubMessage::Welcome(welcome()));
@@ -220,6 +225,8 @@ fn a_hub_that_says_when_to_come_again_is_heeded() {
     let seconds = Duration::from_secs;
     for (code, after, least) in [
         (ErrorCode::LimitExceeded, seconds(60), seconds(60)),
+        // It is behind the ring that the agent has seen.
+        (ErrorCode::Unavailable, Duration::from_millis(200), Duration::from_millis(200)),
         // Sooner than without that word, and never for ever.
         (ErrorCode::Conflict, seconds(3), seconds(3)),
         (ErrorCode::Conflict, seconds(86_400), seconds(900)),
@@ -230,7 +237,8 @@ fn a_hub_that_says_when_to_come_again_is_heeded() {
             rig.give(Input::Start);
             rig.give(Input::Closed(End { retry_after: Some(after), ..end(Some(code)) }));
             let wait = rig.session.next_deadline().unwrap().since(rig.now);
-            assert!(wait >= least && wait <= least + RECONNECT_MAXIMUM, "{code:?} {after:?}: {wait:?}");
+            let spread = if after < seconds(1) { seconds(1) } else { RECONNECT_MAXIMUM };
+            assert!(wait >= least && wait <= least + spread, "{code:?} {after:?}: {wait:?}");
         }
     }
 }
@@ -342,7 +350,7 @@ fn commands_need_a_lease_and_are_bounded() {
 
 #[test]
 fn a_draining_hub_is_left_within_the_window() {
-    let mut rig = Rig::open();
+    let mut rig = Rig::open_at(0);
     rig.entropy = 3000;
     rig.hear(HubMessage::Drain { window: Duration::from_secs(4) });
     let (millis, effects) = rig.next();
@@ -361,13 +369,21 @@ fn a_draining_hub_is_left_within_the_window() {
 #[test]
 fn redirects_are_followed_forward_only_and_not_for_ever() {
     let redirect = |epoch| HubMessage::Redirect { address: "other:8443".to_owned(), epoch };
-    let mut rig = Rig::open();
-    assert_eq!(rig.hear(redirect(2)), vec![], "an older epoch than Welcome's");
+    let mut rig = Rig::new();
+    rig.give(Input::Start);
+    rig.give(Input::Connected);
     let effects = rig.hear(redirect(4));
     assert_eq!(effects[1..], [dial("other:8443")]);
     assert_eq!(rig.session.newest_epoch(), 4);
+    rig.give(Input::Connected);
+    assert!(matches!(rig.hear(redirect(3)).as_slice(), [Effect::Close(_)]), "a process behind what the agent has seen");
+    assert!(rig.session.next_deadline().unwrap().since(rig.now) <= Duration::from_secs(5));
+    assert_eq!(rig.next().1, vec![dial("hub:8443")]);
+    rig.give(Input::Connected);
+    rig.hear(redirect(4));
     rig.give(Input::DialFailed(end(None)));
     assert_eq!(rig.next().1, vec![dial("hub:8443")], "the configured address knows better");
+    assert_eq!(rig.give(Input::Connected), vec![Effect::SendHello { forward: true }]);
     let followed = (0..20).take_while(|_| {
         rig.give(Input::Connected);
         rig.hear(redirect(4)).len() == 2
@@ -428,7 +444,7 @@ fn hello_tells_what_is_committed_and_what_is_parked() {
     let speaker = Speaker { fingerprint: "f".into(), instance: uid(8), agent_version: "0.1.0".into() };
     let mut book = StatusBook::new(Limits::DEFAULT, Facts::default());
     book.set_installs(inventory.reports());
-    let hello = compose_hello(&session, &mut book, &inventory, &speaker);
+    let hello = compose_hello(&session, &mut book, &inventory, &speaker, false);
     assert_eq!((hello.newest_fence, hello.plan_digest), (Some(fence(4)), Some(Digest([1; 32]))));
     assert_eq!(hello.held.iter().map(|held| &held.install).collect::<Vec<_>>(), vec![&install("held")]);
     let mut draw = || 0;
@@ -437,7 +453,7 @@ fn hello_tells_what_is_committed_and_what_is_parked() {
     }
     let plan = desired(fence(5), 2, vec![entry("podinfo", uid(1), rendered("1"))], Vec::new());
     session.handle(Input::Received(HubMessage::Desired(Box::new(plan))), Millis(0), &mut draw);
-    let hello = compose_hello(&session, &mut book, &inventory, &speaker);
+    let hello = compose_hello(&session, &mut book, &inventory, &speaker, false);
     assert_eq!((hello.newest_fence, hello.plan_digest), (Some(fence(5)), Some(Digest([2; 32]))));
     assert_eq!(hello.held.len(), 2);
     // Another agent committed something newer: what is parked is void.

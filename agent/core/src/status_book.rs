@@ -13,6 +13,7 @@ use starling_model::limits::truncate_text;
 use starling_model::session::{BatchKind, KindDigest, StatusBatch};
 use starling_model::{Digest, Facts, InstallKey, InstallReport, Limits, ObjectKey, ObjectStatus};
 
+use crate::dirty::Dirty;
 use crate::status_size::{BATCH_OVERHEAD, facts_bytes, install_bytes, key_bytes, report_bytes, status_bytes};
 
 /// All statuses and install reports, and what of them is still to be sent.
@@ -30,6 +31,7 @@ pub struct StatusBook {
     dirty_facts: bool,
     dirty_untracked: bool,
     link: Link,
+    second: Second,
     sequence: u64,
 }
 
@@ -63,6 +65,17 @@ enum Link {
     Snapshot(Cursor),
 }
 
+/// What a Hello on a second link is worth, while the first link's session goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Second {
+    /// None was said.
+    Unsaid,
+    /// All that changed since is still to be sent.
+    Said,
+    /// Something that changed since may have gone to the first link alone: only a snapshot tells all.
+    Overtaken,
+}
+
 /// Up to where a snapshot was sent.
 #[derive(Clone, Debug)]
 enum Cursor {
@@ -88,6 +101,7 @@ impl StatusBook {
             dirty_facts: false,
             dirty_untracked: false,
             link: Link::Closed,
+            second: Second::Unsaid,
             sequence: 0,
         }
     }
@@ -240,20 +254,37 @@ impl StatusBook {
     /// [`Self::welcomed`].
     pub fn begin_session(&mut self) -> BookDigests {
         self.link = Link::Closed;
+        self.second = Second::Unsaid;
         self.sequence = 0;
         self.clear_dirty();
         // The count has no digest, so a hub that knows the rest is told it again.
         self.dirty_untracked = self.untracked() > 0 || self.dropped > 0;
-        BookDigests {
-            kinds: self.kind_digests(),
-            installs: installs_digest(self.installs.values()),
-            facts: self.facts.clone(),
-        }
+        self.digests()
     }
 
-    /// Records the hub's Welcome: deltas follow if it knows what Hello told, else a snapshot.
+    /// Tells what Hello tells on a second link. The session at hand goes on with its own sequence numbers; one
+    /// book serves both, as nothing is taken from it for the second before that is welcomed.
+    pub fn begin_second(&mut self) -> BookDigests {
+        self.second = Second::Said;
+        self.digests()
+    }
+
+    /// Forgets what a second link's Hello told: the session at hand is the only one again.
+    pub fn abandon_second(&mut self) {
+        self.second = Second::Unsaid;
+    }
+
+    /// Records the hub's Welcome to the newest Hello: deltas follow if it knows what Hello told, else a snapshot.
     pub fn welcomed(&mut self, status_known: bool) {
-        self.link = if status_known { Link::Deltas } else { Link::Snapshot(Cursor::Start) };
+        let second = std::mem::replace(&mut self.second, Second::Unsaid);
+        if second != Second::Unsaid {
+            self.sequence = 0;
+            self.dirty_untracked |= self.untracked() > 0 || self.dropped > 0;
+        }
+        let is_overtaken = second == Second::Overtaken;
+        self.dirty_facts |= is_overtaken;
+        let is_known = status_known && !is_overtaken;
+        self.link = if is_known { Link::Deltas } else { Link::Snapshot(Cursor::Start) };
     }
 
     /// Starts a snapshot, from its beginning if one is under way; it needs a welcomed session.
@@ -276,10 +307,7 @@ impl StatusBook {
             Link::Closed => false,
             Link::Snapshot(_) => true,
             Link::Deltas => {
-                self.dirty_facts
-                    || self.dirty_untracked
-                    || !self.dirty.keys.is_empty()
-                    || !self.dirty_installs.keys.is_empty()
+                self.dirty_facts || self.dirty_untracked || !self.dirty.is_empty() || !self.dirty_installs.is_empty()
             }
         }
     }
@@ -288,6 +316,9 @@ impl StatusBook {
     pub fn next_batch(&mut self, max_bytes: usize) -> Option<StatusBatch> {
         if !self.has_batch() {
             return None;
+        }
+        if self.second == Second::Said {
+            self.second = Second::Overtaken;
         }
         self.sequence += 1;
         let mut batch = StatusBatch {
@@ -399,6 +430,14 @@ impl StatusBook {
         self.dirty_facts = false;
     }
 
+    fn digests(&self) -> BookDigests {
+        BookDigests {
+            kinds: self.kind_digests(),
+            installs: installs_digest(self.installs.values()),
+            facts: self.facts.clone(),
+        }
+    }
+
     fn kind_digests(&self) -> Vec<KindDigest> {
         let statuses: Vec<&ObjectStatus> = self.statuses.values().collect();
         let kinds = statuses.chunk_by(|one, other| one.key.group == other.key.group && one.key.kind == other.key.kind);
@@ -409,45 +448,6 @@ impl StatusBook {
                 digest: kind_digest(statuses.iter().copied()),
             })
             .collect()
-    }
-}
-
-/// Keys that changed, taken in turn: a key that changes all the time does not hold up the others.
-#[derive(Clone, Debug)]
-struct Dirty<K> {
-    keys: BTreeSet<K>,
-    last: Option<K>,
-}
-
-impl<K: Ord + Clone> Dirty<K> {
-    fn insert(&mut self, key: K) {
-        self.keys.insert(key);
-    }
-
-    fn remove(&mut self, key: &K) {
-        self.keys.remove(key);
-    }
-
-    fn clear(&mut self) {
-        self.keys.clear();
-    }
-
-    fn peek(&self) -> Option<&K> {
-        let behind = self.last.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
-        self.keys.range((behind, Bound::Unbounded)).next().or_else(|| self.keys.first())
-    }
-
-    fn pop(&mut self) {
-        if let Some(key) = self.peek().cloned() {
-            self.keys.remove(&key);
-            self.last = Some(key);
-        }
-    }
-}
-
-impl<K> Default for Dirty<K> {
-    fn default() -> Self {
-        Self { keys: BTreeSet::new(), last: None }
     }
 }
 

@@ -218,6 +218,34 @@ fn facts_go_with_hello_or_with_the_next_batch() {
     assert_eq!(book.next_batch(1000).unwrap().facts, Some(facts));
 }
 
+#[test]
+fn a_second_hello_leaves_the_session_as_it_is_and_misses_nothing() {
+    let mut book = book(9);
+    open(&mut book);
+    book.upsert(status(1, "a"));
+    book.next_batch(9000).unwrap();
+    book.upsert(status(2, "b"));
+    book.begin_second();
+    book.abandon_second();
+    let delta = book.next_batch(9000).unwrap();
+    assert_eq!((delta.sequence, delta.kind, delta.objects.len()), (2, BatchKind::Delta, 1));
+    // Nothing went to the first meanwhile: what changed follows as a delta.
+    book.begin_second();
+    book.upsert(status(3, "c"));
+    book.welcomed(true);
+    let delta = book.next_batch(9000).unwrap();
+    assert_eq!((delta.sequence, delta.kind, delta.objects.len()), (1, BatchKind::Delta, 1));
+    // Something did: only the whole tells it all, facts included.
+    book.begin_second();
+    book.upsert(status(4, "d"));
+    book.set_facts(Facts { nodes: 9, ..Facts::default() });
+    book.next_batch(9000).unwrap();
+    book.welcomed(true);
+    let whole = book.next_batch(9000).unwrap();
+    assert_eq!((whole.sequence, whole.kind, whole.objects.len()), (1, BatchKind::SnapshotWhole, 4));
+    assert_eq!(whole.facts.map(|facts| facts.nodes), Some(9));
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Upsert(usize, u8),
@@ -232,6 +260,12 @@ enum Step {
     Reconnect,
     HubForgets,
     Refill,
+    /// Another hub process hears Hello beside the session; it knows what the first was told, or nothing.
+    SecondHello(bool),
+    /// It welcomes the agent, which moves there.
+    Switch,
+    /// It does not, and the session goes on.
+    Abandon,
 }
 
 fn any_step() -> impl Strategy<Value = Step> {
@@ -247,6 +281,9 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Reconnect),
         1 => Just(Step::HubForgets),
         1 => Just(Step::Refill),
+        2 => any::<bool>().prop_map(Step::SecondHello),
+        2 => Just(Step::Switch),
+        1 => Just(Step::Abandon),
     ]
 }
 
@@ -271,6 +308,7 @@ proptest! {
     #[test]
     fn nothing_is_lost(steps in prop::collection::vec(any_step(), 0..80), limit in 2..14_u32) {
         let (mut book, mut hub, mut truth) = (book(limit), Hub::default(), BTreeMap::new());
+        let mut second: Option<(Hub, bool)> = None;
         greet(&mut book, &mut hub);
         for step in steps {
             match step {
@@ -293,13 +331,30 @@ proptest! {
                     // What was on its way never arrived.
                     book.next_batch(300);
                     book.end_session();
+                    second = None;
                     greet(&mut book, &mut hub);
                 }
                 Step::HubForgets => {
                     hub = Hub::default();
+                    second = None;
                     greet(&mut book, &mut hub);
                 }
                 Step::Refill => refill(&mut book, &truth),
+                Step::SecondHello(knows) => {
+                    let mut other = if knows { hub.clone() } else { Hub::default() };
+                    let known = other.greet(&book.begin_second());
+                    second = Some((other, known));
+                }
+                Step::Switch => {
+                    if let Some((other, known)) = second.take() {
+                        hub = other;
+                        book.welcomed(known);
+                    }
+                }
+                Step::Abandon => {
+                    second = None;
+                    book.abandon_second();
+                }
             }
         }
         for _ in 0..4 {

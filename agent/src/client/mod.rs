@@ -7,6 +7,7 @@ pub(crate) mod channel;
 mod commands;
 mod link;
 mod outbox;
+mod slot;
 
 use std::future::pending;
 use std::sync::Arc;
@@ -15,16 +16,16 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
-use starling_agent_core::hello::{Speaker, compose_hello};
-use starling_agent_core::session::{Effect, End, Input};
+use starling_agent_core::hello::{Speaker, compose_hello, compose_second_hello};
+use starling_agent_core::session::{Effect, End, Input, SecondEffect, SecondInput};
 use starling_model::session::{AgentMessage, CommandResult, HubMessage};
-use starling_model::{ErrorCode, Limits, Millis};
+use starling_model::{ErrorCode, Millis};
 use starling_telemetry::{TRACE, context};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use self::link::{Incoming, Link, Outgoing};
-use self::outbox::Outbox;
+use self::link::Link;
+use self::slot::{Slot, SlotEvent};
 use crate::cluster::ClusterApi;
 use crate::ports::Ports;
 use crate::shared::Shared;
@@ -41,13 +42,11 @@ pub(crate) struct Client {
     cluster: Arc<dyn ClusterApi>,
     ports: Ports,
     speaker: Speaker,
-    limits: Limits,
-    outbox: Outbox,
-    dialling: Option<BoxFuture<'static, Result<Link, End>>>,
-    /// The generation of the certificate that the newest dial showed.
-    shown: Option<u64>,
-    outgoing: Option<Outgoing>,
-    incoming: Option<Incoming>,
+    first: Slot,
+    /// Only while the agent moves or looks for another hub process.
+    second: Option<Box<Slot>>,
+    /// The second link was the first, until the statuses that the new owner lacks have left.
+    hands_over: bool,
     commands: FuturesUnordered<BoxFuture<'static, CommandResult>>,
     flush_at: Option<Millis>,
     /// The trace that the message at hand belongs to; empty for none.
@@ -57,9 +56,8 @@ pub(crate) struct Client {
 /// What a wait ended with.
 enum Event {
     Input(Input),
-    Received(HubMessage, String),
-    Dialled(Result<Link, End>),
-    Room(bool),
+    First(SlotEvent),
+    Second(SlotEvent),
     Bell,
 }
 
@@ -70,12 +68,9 @@ impl Client {
             cluster,
             ports,
             speaker,
-            limits: Limits::DEFAULT,
-            outbox: Outbox::new(),
-            dialling: None,
-            shown: None,
-            outgoing: None,
-            incoming: None,
+            first: Slot::idle(),
+            second: None,
+            hands_over: false,
             commands: FuturesUnordered::new(),
             flush_at: None,
             traceparent: String::new(),
@@ -95,20 +90,8 @@ impl Client {
         while let Some(event) = self.next_event(&shutdown).await {
             match event {
                 Event::Input(input) => self.handle(input),
-                Event::Received(message, traceparent) => self.received(message, traceparent),
-                Event::Dialled(Ok(link)) => {
-                    self.dialling = None;
-                    (self.outgoing, self.incoming) = (Some(link.outgoing), Some(link.incoming));
-                    self.handle(Input::Connected);
-                }
-                Event::Dialled(Err(end)) => {
-                    self.dialling = None;
-                    self.shared.metrics.connect_failures.inc();
-                    tracing::info!(error = %end.message, "cannot reach the hub, trying again");
-                    self.handle(Input::DialFailed(end));
-                }
-                Event::Room(true) => self.send_next(),
-                Event::Room(false) => self.ended(End::because("the stream broke")),
+                Event::First(event) => self.first_event(event),
+                Event::Second(event) => self.second_event(event),
                 Event::Bell => self.rung(),
             }
         }
@@ -120,18 +103,15 @@ impl Client {
         let uptime = self.ports.clock.uptime();
         let deadline = self.shared.state().session.next_deadline();
         let flush_is_due = self.flush_at.is_some_and(|at| at <= uptime);
-        let wants_room = self.outbox.is_urgent() || flush_is_due;
+        // Room with nothing to fill it tells that the last batch has left.
+        let wants_room = flush_is_due || (self.hands_over && self.flush_at.is_none());
         let waking = [deadline, self.flush_at.filter(|_| !flush_is_due)].into_iter().flatten().min();
         let event = tokio::select! {
             // In order, so that a simulation's runs are equal; urgent things first.
             biased;
             () = shutdown.cancelled() => return None,
-            link = dialled(&mut self.dialling) => Event::Dialled(link),
-            received = receive(&mut self.incoming, &self.limits) => match received {
-                Ok((message, traceparent)) => Event::Received(message, traceparent),
-                Err(end) => Event::Input(Input::Closed(end)),
-            },
-            room = room(&mut self.outgoing), if wants_room => Event::Room(room),
+            event = self.first.next(wants_room) => Event::First(event),
+            event = next_of(&mut self.second) => Event::Second(event),
             Some(result) = self.commands.next(), if !self.commands.is_empty() => {
                 Event::Input(Input::CommandDone(result))
             }
@@ -139,6 +119,42 @@ impl Client {
             () = self.shared.session_bell.notified() => Event::Bell,
         };
         Some(event)
+    }
+
+    fn first_event(&mut self, event: SlotEvent) {
+        match event {
+            SlotEvent::Connected => self.handle(Input::Connected),
+            SlotEvent::DialFailed(end) => {
+                self.cannot_reach(&end);
+                self.handle(Input::DialFailed(end));
+            }
+            SlotEvent::Received(message, traceparent) => self.received(message, traceparent),
+            SlotEvent::Closed(end) => self.ended(end),
+            SlotEvent::Room => self.send_next(),
+        }
+    }
+
+    fn second_event(&mut self, event: SlotEvent) {
+        match event {
+            SlotEvent::Connected => self.handle(Input::Second(SecondInput::Connected)),
+            SlotEvent::DialFailed(end) => {
+                self.cannot_reach(&end);
+                self.disconnect_second(None);
+                self.handle(Input::Second(SecondInput::DialFailed(end)));
+            }
+            SlotEvent::Received(message, _) => self.handle(Input::Second(SecondInput::Received(message))),
+            SlotEvent::Closed(end) => self.second_ended(end),
+            SlotEvent::Room => {
+                if let Some(second) = &mut self.second {
+                    second.send_urgent();
+                }
+            }
+        }
+    }
+
+    fn cannot_reach(&self, end: &End) {
+        self.shared.metrics.connect_failures.inc();
+        tracing::info!(error = %end.message, "cannot reach the hub, trying again");
     }
 
     /// Something changed outside of the session: statuses to send, another inventory or certificate.
@@ -150,7 +166,7 @@ impl Client {
             let inventory_changed = std::mem::take(&mut state.inventory_changed);
             (state.book.has_batch(), inventory_changed, std::mem::take(&mut state.identity_changed))
         };
-        if has_batch && self.outgoing.is_some() && self.flush_at.is_none() {
+        if has_batch && self.first.is_up() && self.flush_at.is_none() {
             self.flush_at = Some(self.ports.clock.uptime().plus(GATHER));
         }
         if inventory_changed {
@@ -165,16 +181,17 @@ impl Client {
         let uptime = self.ports.clock.uptime();
         let next = {
             let mut state = self.shared.state();
-            self.outbox.next(&mut state.book, uptime)
+            self.first.outbox.next(&mut state.book, uptime)
         };
         match next {
-            Ok(Some(message)) => {
-                if let Some(outgoing) = &mut self.outgoing {
-                    outgoing.send(message);
+            Ok(Some(message)) => self.first.send(message),
+            Err(wait) => self.flush_at = Some(uptime.plus(wait)),
+            Ok(None) => {
+                self.flush_at = None;
+                if std::mem::take(&mut self.hands_over) {
+                    self.handle(Input::Second(SecondInput::HandedOver));
                 }
             }
-            Err(wait) => self.flush_at = Some(uptime.plus(wait)),
-            Ok(None) => self.flush_at = None,
         }
     }
 
@@ -206,7 +223,7 @@ impl Client {
     /// Gives the state machine what happened, and performs what it wants.
     fn handle(&mut self, mut input: Input) {
         if let Input::Closed(end) = &mut input {
-            self.excuse(end);
+            self.excuse(end, self.first.shown);
             tracing::info!(error = %end.message, "session ended");
             self.shared.metrics.sessions_ended.inc();
             self.disconnect(end.code);
@@ -224,12 +241,12 @@ impl Client {
 
     fn perform(&mut self, effect: Effect, uptime: Millis) {
         match effect {
-            Effect::Dial { address } => self.dial(address),
-            Effect::SendHello => {
+            Effect::Dial { address } => self.first = self.dial(address),
+            Effect::SendHello { forward } => {
                 let hello = {
                     let mut state = self.shared.state();
                     let state = &mut *state;
-                    compose_hello(&state.session, &mut state.book, &state.inventory, &self.speaker)
+                    compose_hello(&state.session, &mut state.book, &state.inventory, &self.speaker, forward)
                 };
                 self.send(AgentMessage::Hello(Box::new(hello)));
             }
@@ -239,8 +256,8 @@ impl Client {
                 if let Some(reason) = &welcome.hold_reason {
                     tracing::warn!(reason, "the hub lends no command lease: nothing new is applied");
                 }
-                self.limits = welcome.limits;
-                self.outbox.open(&welcome.limits, uptime);
+                self.first.limits = welcome.limits;
+                self.first.outbox.open(&welcome.limits, uptime);
                 let mut state = self.shared.state();
                 state.book.set_limits(welcome.limits);
                 state.book.welcomed(welcome.status_known);
@@ -277,46 +294,110 @@ impl Client {
                 tracing::info!(reason, "leaving the hub");
                 self.disconnect(None);
             }
+            Effect::Second(effect) => self.perform_second(effect),
+            Effect::Switch => {
+                if let Some(second) = &mut self.second {
+                    std::mem::swap(&mut self.first, second);
+                    second.outbox.stop_statuses();
+                    self.flush_at = None;
+                    self.hands_over = true;
+                }
+            }
+            Effect::Promote => {
+                if let Some(second) = self.second.take() {
+                    self.first = *second;
+                }
+            }
         }
     }
 
-    fn dial(&mut self, address: String) {
+    fn perform_second(&mut self, effect: SecondEffect) {
+        match effect {
+            SecondEffect::Dial { address } => {
+                tracing::info!(address, "dialling another hub beside the present one");
+                self.second = Some(Box::new(self.dial(address)));
+            }
+            SecondEffect::SendHello { forward } => {
+                let hello = {
+                    let mut state = self.shared.state();
+                    let state = &mut *state;
+                    compose_second_hello(&state.session, &mut state.book, &state.inventory, &self.speaker, forward)
+                };
+                self.send_second(AgentMessage::Hello(Box::new(hello)));
+            }
+            SecondEffect::Send(message) => self.send_second(message),
+            SecondEffect::Finish => {
+                if let Some(second) = &mut self.second {
+                    second.finish();
+                }
+            }
+            SecondEffect::Close(reason) => {
+                tracing::info!(reason, "closing the second link");
+                self.disconnect_second(None);
+            }
+        }
+    }
+
+    fn send_second(&mut self, message: AgentMessage) {
+        let Some(second) = &mut self.second else { return };
+        if second.push(message, &self.traceparent).is_err() {
+            self.second_ended(End::because("the hub asks for more than it reads"));
+        }
+    }
+
+    fn second_ended(&mut self, mut end: End) {
+        let shown = self.second.as_ref().and_then(|second| second.shown);
+        self.excuse(&mut end, shown);
+        tracing::info!(error = %end.message, "second link ended");
+        self.disconnect_second(end.code);
+        self.handle(Input::Second(SecondInput::Closed(end)));
+    }
+
+    fn disconnect_second(&mut self, code: Option<ErrorCode>) {
+        self.second = None;
+        self.hands_over = false;
+        self.shared.state().book.abandon_second();
+        self.mind_refusal(code);
+    }
+
+    fn dial(&self, address: String) -> Slot {
         let credentials = self.shared.state().credentials.clone();
         let now = self.ports.clock.now();
         let usable = credentials.filter(|credentials| now < credentials.not_after);
-        self.shown = usable.as_ref().map(|credentials| credentials.generation);
+        let shown = usable.as_ref().map(|credentials| credentials.generation);
         let ports = self.ports.clone();
-        self.dialling = Some(match usable {
+        let dialling: BoxFuture<'static, Result<Link, End>> = match usable {
             Some(credentials) => Box::pin(Link::dial(ports, address, credentials.tls)),
             None => Box::pin(async { Err(End::because("the certificate expired and is not renewed yet")) }),
-        });
+        };
+        Slot::dialling(dialling, shown)
     }
 
     /// A refusal of a certificate that was replaced meanwhile says nothing about the present one.
-    fn excuse(&self, end: &mut End) {
+    fn excuse(&self, end: &mut End, shown: Option<u64>) {
         let present = self.shared.state().credentials.as_ref().map(|credentials| credentials.generation);
-        if present != self.shown && end.code.is_some_and(refuses_identity) {
+        if present != shown && end.code.is_some_and(refuses_identity) {
             end.code = None;
         }
     }
 
     fn send(&mut self, message: AgentMessage) {
-        if self.outbox.push(message, &self.traceparent).is_err() {
+        if self.first.push(message, &self.traceparent).is_err() {
             self.ended(End::because("the hub asks for more than it reads"));
         }
     }
 
     /// Drops the stream and all that waited for it.
     fn disconnect(&mut self, code: Option<ErrorCode>) {
-        (self.outgoing, self.incoming) = (None, None);
-        self.dialling = None;
-        self.outbox = Outbox::new();
+        self.first = Slot::idle();
         self.flush_at = None;
-        let mut state = self.shared.state();
-        state.book.end_session();
+        self.shared.state().book.end_session();
+        self.mind_refusal(code);
+    }
+
+    fn mind_refusal(&self, code: Option<ErrorCode>) {
         if code.is_some_and(refuses_identity) {
-            state.identity_is_refused = true;
-            drop(state);
+            self.shared.state().identity_is_refused = true;
             self.shared.identity_bell.notify_one();
         }
     }
@@ -324,10 +405,7 @@ impl Client {
     async fn say_farewell(mut self) {
         // What was promised (receipts, outcomes) leaves if the hub reads it soon; it is not needed for correctness.
         let drain = async {
-            while let Some(outgoing) = self.outgoing.as_mut()
-                && self.outbox.is_urgent()
-                && outgoing.ready().await
-            {
+            while self.first.outbox.is_urgent() && self.first.ready().await {
                 self.send_next();
             }
         };
@@ -342,23 +420,9 @@ fn refuses_identity(code: ErrorCode) -> bool {
     matches!(code, ErrorCode::CredentialRefused | ErrorCode::Unauthenticated)
 }
 
-async fn dialled(dialling: &mut Option<BoxFuture<'static, Result<Link, End>>>) -> Result<Link, End> {
-    match dialling {
-        Some(dialling) => dialling.await,
-        None => pending().await,
-    }
-}
-
-async fn receive(incoming: &mut Option<Incoming>, limits: &Limits) -> Result<(HubMessage, String), End> {
-    match incoming {
-        Some(incoming) => incoming.receive(limits).await,
-        None => pending().await,
-    }
-}
-
-async fn room(outgoing: &mut Option<Outgoing>) -> bool {
-    match outgoing {
-        Some(outgoing) => outgoing.ready().await,
+async fn next_of(second: &mut Option<Box<Slot>>) -> SlotEvent {
+    match second {
+        Some(second) => second.next(false).await,
         None => pending().await,
     }
 }

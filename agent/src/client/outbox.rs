@@ -66,16 +66,24 @@ impl Outbox {
         !self.control.is_empty() || !self.pieces.is_empty()
     }
 
+    /// Sends no statuses any more: they go to another hub process.
+    pub(super) fn stop_statuses(&mut self) {
+        self.batch = None;
+        self.pace = None;
+    }
+
+    /// Takes what to send next other than statuses.
+    pub(super) fn next_urgent(&mut self) -> Option<ConnectRequest> {
+        self.control.pop_front().or_else(|| self.pieces.pop_front())
+    }
+
     /// Takes what to send next; `Ok(None)` is nothing.
     ///
     /// # Errors
     /// How long to wait before asking again.
     pub(super) fn next(&mut self, book: &mut StatusBook, uptime: Millis) -> Result<Option<ConnectRequest>, Duration> {
-        if let Some(message) = self.control.pop_front() {
+        if let Some(message) = self.next_urgent() {
             return Ok(Some(message));
-        }
-        if let Some(piece) = self.pieces.pop_front() {
-            return Ok(Some(piece));
         }
         let Some(pace) = &mut self.pace else { return Ok(None) };
         if self.batch.is_none() {

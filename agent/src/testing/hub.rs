@@ -41,6 +41,7 @@ pub(crate) struct FakeHub {
     pub(crate) enrolled: Arc<Mutex<Vec<&'static str>>>,
     /// How long certificates last from now on.
     pub(crate) life: Arc<Mutex<Duration>>,
+    issuer: Arc<Issuer>,
     connections: mpsc::Receiver<HubConnection>,
 }
 
@@ -51,8 +52,10 @@ pub(crate) struct HubConnection {
     from_agent: mpsc::Receiver<AgentMessage>,
 }
 
+type Issuer = CertifiedIssuer<'static, KeyPair>;
+
 struct Enrolling {
-    issuer: CertifiedIssuer<'static, KeyPair>,
+    issuer: Arc<Issuer>,
     clock: Arc<dyn Clock>,
     cluster: ClusterId,
     enrolled: Arc<Mutex<Vec<&'static str>>>,
@@ -64,10 +67,18 @@ struct Sessions(mpsc::Sender<HubConnection>);
 impl FakeHub {
     /// Starts a hub; the dialer reaches it.
     pub(crate) fn start() -> (Self, PipeDialer) {
-        let clock: Arc<dyn Clock> = Arc::new(PausedClock(tokio::time::Instant::now()));
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        Self::under(Arc::new(Issuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()))
+    }
+
+    /// Starts another process of the same hub: the same authority, another dialer.
+    pub(crate) fn start_another(&self) -> (Self, PipeDialer) {
+        Self::under(Arc::clone(&self.issuer))
+    }
+
+    fn under(issuer: Arc<Issuer>) -> (Self, PipeDialer) {
+        let clock: Arc<dyn Clock> = Arc::new(PausedClock(tokio::time::Instant::now()));
         let server_key = KeyPair::generate().unwrap();
         let server = CertificateParams::new(vec!["hub.test".to_owned()]).unwrap();
         let server = server.signed_by(&server_key, &issuer).unwrap();
@@ -92,14 +103,20 @@ impl FakeHub {
         let cluster = ClusterId::derive("demo", "default", "edge-1");
         let trust_pem = issuer.pem().into_bytes();
         let (enrolled, life) = (Arc::default(), Arc::new(Mutex::new(Duration::from_secs(86_400))));
-        let enrolling = Enrolling { issuer, clock, cluster, enrolled: Arc::clone(&enrolled), life: Arc::clone(&life) };
+        let enrolling = Enrolling {
+            issuer: Arc::clone(&issuer),
+            clock,
+            cluster,
+            enrolled: Arc::clone(&enrolled),
+            life: Arc::clone(&life),
+        };
         tokio::spawn(
             tonic::transport::Server::builder()
                 .add_service(EnrolmentServiceServer::new(enrolling))
                 .add_service(SessionServiceServer::new(Sessions(connected)))
                 .serve_with_incoming(incoming(accepted, TlsAcceptor::from(Arc::new(tls)))),
         );
-        (Self { trust_pem, enrolled, life, connections }, PipeDialer(dialled))
+        (Self { trust_pem, enrolled, life, issuer, connections }, PipeDialer(dialled))
     }
 
     /// Waits for the next session, without an answer yet.
@@ -120,19 +137,29 @@ impl FakeHub {
 
     /// Waits for the next session and welcomes it with a lease of its own length.
     pub(crate) async fn welcome_with_lease(&mut self, lease: Duration) -> HubConnection {
+        self.welcome_with(welcome(lease)).await
+    }
+
+    /// Waits for the next session and welcomes it with these words.
+    pub(crate) async fn welcome_with(&mut self, welcome: Welcome) -> HubConnection {
         let connection = self.next_session().await;
-        connection.send(HubMessage::Welcome(Welcome {
-            protocol: 1,
-            hub: "hub-0".to_owned(),
-            lease,
-            heartbeat: Duration::from_secs(10),
-            reconnect_window: Duration::from_secs(1),
-            limits: Limits::DEFAULT,
-            status_known: false,
-            epoch: 1,
-            hold_reason: None,
-        }));
+        connection.send(HubMessage::Welcome(welcome));
         connection
+    }
+}
+
+/// Returns the first process's Welcome.
+pub(crate) fn welcome(lease: Duration) -> Welcome {
+    Welcome {
+        protocol: 1,
+        hub: "hub-0".to_owned(),
+        lease,
+        heartbeat: Duration::from_secs(10),
+        reconnect_window: Duration::from_secs(1),
+        limits: Limits::DEFAULT,
+        status_known: false,
+        epoch: 1,
+        hold_reason: None,
     }
 }
 
@@ -150,6 +177,30 @@ impl HubConnection {
     /// Ends the session with a status.
     pub(crate) fn end(&self, status: Status) {
         self.to_agent.unbounded_send(Err(status)).expect("the session is open");
+    }
+
+    /// Waits for a message that the test looks for, and answers nothing.
+    pub(crate) async fn expect_unanswered<T>(&mut self, mut wanted: impl FnMut(&AgentMessage) -> Option<T>) -> T {
+        loop {
+            let message = self.from_agent.recv().await.expect("the agent stays");
+            if let Some(found) = wanted(&message) {
+                return found;
+            }
+        }
+    }
+
+    /// Waits until the agent ends its half, answering nothing; returns what it said until then.
+    pub(crate) async fn until_left(&mut self) -> Vec<AgentMessage> {
+        let mut said = Vec::new();
+        while let Some(message) = self.from_agent.recv().await {
+            said.push(message);
+        }
+        said
+    }
+
+    /// Tells whether the agent holds the stream.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.to_agent.is_closed()
     }
 
     /// Answers heartbeats for a while.

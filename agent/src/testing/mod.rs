@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 pub(crate) use self::cluster::{FakeCluster, flux_status};
-pub(crate) use self::hub::{FakeHub, HubConnection, TOKEN, digest, fence};
+pub(crate) use self::hub::{FakeHub, HubConnection, TOKEN, digest, fence, welcome};
 use crate::ports::{Clock, Dialer, Io, Ports, SystemEntropy};
 
 /// Wall time at the start of a test: certificates must be valid then.
@@ -41,6 +41,18 @@ impl Dialer for PipeDialer {
         let (ours, theirs) = tokio::io::duplex(256 * 1024);
         self.0.send(theirs).await.map_err(|_| io::Error::from(io::ErrorKind::ConnectionRefused))?;
         Ok(Box::new(ours))
+    }
+}
+
+/// Connects to several hub processes in this process, by their addresses; others refuse.
+pub(crate) struct Routes(pub(crate) Vec<(&'static str, PipeDialer)>);
+
+#[async_trait]
+impl Dialer for Routes {
+    async fn dial(&self, address: &str) -> io::Result<Box<dyn Io>> {
+        let route = self.0.iter().find(|(name, _)| *name == address);
+        let (_, dialer) = route.ok_or_else(|| io::Error::from(io::ErrorKind::ConnectionRefused))?;
+        dialer.dial(address).await
     }
 }
 

@@ -11,10 +11,16 @@ use super::{Effect, End, Phase, Session};
 pub const LIVED: Duration = Duration::from_secs(10);
 
 /// The longest wait that a hub can ask for.
-const RETRY_AFTER_MAXIMUM: Duration = Duration::from_secs(900);
+pub(super) const RETRY_AFTER_MAXIMUM: Duration = Duration::from_secs(900);
 
 /// How many redirects in a row are followed at once.
-const REDIRECTS_AT_ONCE: u32 = 4;
+pub(super) const REDIRECTS_AT_ONCE: u32 = 4;
+
+/// The longest time after which a hub can ask to be tried again briefly: it catches up, and nothing is wrong.
+const BRIEFLY: Duration = Duration::from_millis(999);
+
+/// How many times in a row a hub is tried again briefly.
+const BRIEF_FAILURES: u32 = 8;
 
 impl Session {
     pub(super) fn redirect(
@@ -25,7 +31,16 @@ impl Session {
         entropy: &mut dyn FnMut() -> u64,
         effects: &mut Vec<Effect>,
     ) {
+        if let Phase::Open(_) = self.phase {
+            if epoch >= self.newest_epoch {
+                self.newest_epoch = epoch;
+                self.redirected_while_open(address, epoch, uptime, entropy, effects);
+            }
+            return;
+        }
         if epoch < self.newest_epoch {
+            self.redirected = None;
+            self.leave("the hub's process is behind the ring that the agent has seen", uptime, entropy, effects);
             return;
         }
         self.newest_epoch = epoch;
@@ -48,9 +63,13 @@ impl Session {
         entropy: &mut dyn FnMut() -> u64,
         effects: &mut Vec<Effect>,
     ) {
-        let leave_at = uptime.plus(jitter(window.min(RECONNECT_MAXIMUM), entropy));
+        let window = window.min(RECONNECT_MAXIMUM);
+        let leave_at = uptime.plus(jitter(window, entropy));
         if let Phase::Open(open) = &mut self.phase {
-            open.leave_at.get_or_insert(leave_at);
+            if open.leave_at.is_none() {
+                open.leave_at = Some(leave_at);
+                open.drained_at = uptime.plus(window);
+            }
         } else {
             effects.push(Effect::Close("the hub is about to stop".to_owned()));
             self.phase = Phase::Waiting { until: leave_at };
@@ -60,7 +79,24 @@ impl Session {
     pub(super) fn dial(&mut self, uptime: Millis, effects: &mut Vec<Effect>) {
         self.phase = Phase::Dialling { since: uptime };
         self.identity_refused = false;
-        effects.push(Effect::Dial { address: self.redirected.as_ref().unwrap_or(&self.home).clone() });
+        self.links += 1;
+        self.link = self.links;
+        self.forward = self.redirected.is_none() && self.moving.unreached.is_some();
+        effects.push(Effect::Dial { address: self.address().to_owned() });
+    }
+
+    /// Returns the address of the first link.
+    pub(super) fn address(&self) -> &str {
+        self.redirected.as_ref().unwrap_or(&self.home)
+    }
+
+    /// The address of a redirect that cannot be reached is worth nothing; the configured one knows better.
+    pub(super) fn forget_redirect(&mut self, uptime: Millis) {
+        let Some(address) = self.redirected.take() else { return };
+        // An owner that was reached before and died is no reason to ask for forwarding: only what a process names now.
+        if self.redirects > 0 {
+            self.note_unreached(address, uptime);
+        }
     }
 
     pub(super) fn leave(
@@ -71,15 +107,28 @@ impl Session {
         effects: &mut Vec<Effect>,
     ) {
         effects.push(Effect::Close(reason.to_owned()));
-        self.ended(End::because(reason), uptime, entropy);
+        self.ended(End::because(reason), uptime, entropy, effects);
     }
 
     /// Decides how long to wait after a stream ended. A lease that was lent runs on by the clock, unless the hub sent
     /// the agent away.
-    pub(super) fn ended(&mut self, end: End, uptime: Millis, entropy: &mut dyn FnMut() -> u64) {
+    pub(super) fn ended(
+        &mut self,
+        end: End,
+        uptime: Millis,
+        entropy: &mut dyn FnMut() -> u64,
+        effects: &mut Vec<Effect>,
+    ) {
         self.last_error = Some(end.message);
         self.redirects = 0;
         self.identity_refused = end.code.is_some_and(concerns_identity);
+        let is_sent_away = end.code.is_some_and(sends_away);
+        if is_sent_away {
+            self.lease_until = None;
+        }
+        if self.promote(effects) {
+            return;
+        }
         if let Phase::Open(open) = &self.phase {
             if uptime.since(open.since) >= LIVED {
                 self.failures = 0;
@@ -89,13 +138,12 @@ impl Session {
                 return;
             }
         }
-        let is_sent_away = end.code.is_some_and(sends_away);
-        if is_sent_away {
-            self.lease_until = None;
-        }
         let doublings = self.failures.saturating_sub(1).min(16);
         let backoff = self.window.saturating_mul(1 << doublings).min(RECONNECT_MAXIMUM);
+        let is_behind = end.code == Some(ErrorCode::Unavailable) && self.failures < BRIEF_FAILURES;
         let (least, span) = match end.retry_after {
+            // A process that waits for the ring that the agent has seen has it in a moment.
+            Some(after) if is_behind && after.as_secs() == 0 => (after, backoff.min(BRIEFLY)),
             // The hub knows when it is worth while; all that it told the same do not come at once.
             Some(after) => (after.min(RETRY_AFTER_MAXIMUM), backoff),
             None if is_sent_away => (SESSION_TIMEOUT, RECONNECT_MAXIMUM.saturating_sub(SESSION_TIMEOUT)),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use starling_model::session::{AgentMessage, Command, CommandResult, Desired, Receipt};
 use starling_model::{Fence, Millis};
 
-use super::{Effect, Session};
+use super::{Effect, SecondEffect, Session};
 use crate::parked::{ParkError, Parked};
 
 /// How many commands run at once; a further one is answered with an error.
@@ -80,7 +80,9 @@ impl Session {
     }
 
     pub(super) fn command(&mut self, command: Command, uptime: Millis, effects: &mut Vec<Effect>) {
-        if self.running.contains(&command.id) {
+        if let Some(link) = self.running.get_mut(&command.id) {
+            // Whoever asked last is answered.
+            *link = self.link;
             return;
         }
         let refusal = if !self.lease_is_live(uptime) {
@@ -88,12 +90,24 @@ impl Session {
         } else if self.running.len() >= COMMANDS_AT_ONCE {
             "too many commands run at once"
         } else {
-            self.running.insert(command.id);
+            self.running.insert(command.id, self.link);
             effects.push(Effect::RunCommand(command));
             return;
         };
         let outcomes = command.objects.into_iter().map(|key| (key, Some(refusal.to_owned()))).collect();
         let result = CommandResult { id: command.id, outcomes };
         effects.push(Effect::Send(AgentMessage::CommandResult(result)));
+    }
+
+    /// Answers on the link that the command came from. The result of a command whose session ended has nobody to go
+    /// to: the hub gave the command up with it.
+    pub(super) fn command_done(&mut self, result: CommandResult, effects: &mut Vec<Effect>) {
+        let Some(link) = self.running.remove(&result.id) else { return };
+        let message = AgentMessage::CommandResult(result);
+        if link == self.link && self.is_open() {
+            effects.push(Effect::Send(message));
+        } else if self.moving.second.as_ref().is_some_and(|second| second.link == link) {
+            effects.push(Effect::Second(SecondEffect::Send(message)));
+        }
     }
 }
