@@ -23,6 +23,7 @@ use crate::api::{Admin, AdminParts};
 use crate::enrolment::{Enrolment, EnrolmentParts};
 use crate::inputs::{self, InputParts};
 use crate::keyring::Keyring;
+use crate::load::Load;
 use crate::metrics::{CertificateCollector, Metrics};
 use crate::ports::{Clock, Entropy, Listener};
 use crate::session::Sessions;
@@ -189,6 +190,8 @@ impl Hub {
             clock: Arc::clone(&parts.clock),
             metrics: AccessMetrics::register(&parts.metrics),
         });
+        let load = Load::default();
+        tasks.spawn(Task::Load, until(working.clone(), load.clone().run(Arc::clone(&parts.clock))));
         let admin = Admin::new(AdminParts {
             fleet: fleet.clone(),
             shard: Arc::clone(&shard),
@@ -198,6 +201,7 @@ impl Hub {
             documents: source.documents.clone(),
             problems: source.problems,
             hold: hold.clone(),
+            load,
             access: access.clone(),
             keyring: Arc::clone(&parts.keyring),
             agent_address: parts.agent_address,

@@ -12,6 +12,7 @@ pub mod hub;
 pub mod inputs;
 pub mod keyring;
 pub mod kubernetes;
+pub mod load;
 pub mod metrics;
 pub mod ports;
 pub mod serve;

@@ -37,6 +37,8 @@ pub enum Task {
     Planner,
     /// Issues the hub's own certificate again before it ends.
     CertificateRenewal,
+    /// Looks at how busy the process is.
+    Load,
 }
 
 /// What the end of a task means while the hub is not stopping.
@@ -94,6 +96,8 @@ impl Task {
             | Self::Planner => Death::StopsTheHub,
             // The certificate that is there serves for weeks, and a restart issues another.
             Self::CertificateRenewal => Death::IsReported,
+            // The figure stands still, and nothing is decided by it.
+            Self::Load => Death::IsReported,
             // What was published or written stays there.
             Self::Publish | Self::Status => Death::IsReported,
         }
@@ -114,6 +118,7 @@ impl Task {
             Self::Status => "status",
             Self::Planner => "planner",
             Self::CertificateRenewal => "certificate-renewal",
+            Self::Load => "load",
         }
     }
 }

@@ -89,7 +89,7 @@ impl Admin {
                 let tally = tallies.get(&assignment.record.uid).copied().unwrap_or_default();
                 tell_assignment(&fleet, &assignment, tally)
             });
-        Ok(v1::ListAssignmentsResponse { assignments: assignments.collect() })
+        Ok(v1::ListAssignmentsResponse { assignments: assignments.collect(), unanswered: Vec::new() })
     }
 
     fn tally(&self) -> BTreeMap<Uid, Tally> {

@@ -23,7 +23,7 @@ impl Admin {
         let total = selected.len() as u64;
         let (page, next_page_token) = cut(selected, asked.page.as_ref(), token);
         let clusters = page.iter().map(|known| self.tell_cluster(&fleet, known)).collect();
-        Ok(v1::ListClustersResponse { clusters, next_page_token, total })
+        Ok(v1::ListClustersResponse { clusters, next_page_token, total, unanswered: Vec::new() })
     }
 
     fn tell_cluster(&self, fleet: &Fleet, known: &Known) -> v1::Cluster {

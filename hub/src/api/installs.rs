@@ -30,7 +30,7 @@ impl Admin {
         installs.sort_by_cached_key(token);
         let total = installs.len() as u64;
         let (installs, next_page_token) = cut(installs, asked.page.as_ref(), token);
-        Ok(v1::ListInstallsResponse { installs, next_page_token, total })
+        Ok(v1::ListInstallsResponse { installs, next_page_token, total, unanswered: Vec::new() })
     }
 }
 

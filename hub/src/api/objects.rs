@@ -31,6 +31,7 @@ impl Admin {
         Ok(v1::ListObjectsResponse {
             next_page_token: page.next().map(|cursor| cursor.to_string()).unwrap_or_default(),
             total: page.total,
+            unanswered: Vec::new(),
             objects: page.objects.into_iter().map(|found| self.tell_object(&fleet, &sight, found)).collect(),
         })
     }

@@ -46,6 +46,7 @@ impl Admin {
             problems: self.problems_in_sight(caller, &fleet).await?.len() as u64,
             proposals: fleet.proposals().filter(|proposal| covers(&proposals, proposal)).count() as u64,
             source: self.parts.source.as_str().to_owned(),
+            unanswered: Vec::new(),
         })
     }
 
@@ -90,7 +91,7 @@ impl Admin {
                     .collect(),
             }
         });
-        Ok(v1::ListProposalsResponse { proposals: proposals.collect() })
+        Ok(v1::ListProposalsResponse { proposals: proposals.collect(), unanswered: Vec::new() })
     }
 
     /// Returns what a caller sees of the assignments that proposals are about.

@@ -114,6 +114,19 @@ impl Shard {
         overview
     }
 
+    /// Returns the identities of the clusters with an open session.
+    #[must_use]
+    pub fn connected(&self) -> Vec<ClusterId> {
+        let is_open = |cluster: &&Arc<Cluster>| cluster.state().session.is_some();
+        self.clusters().iter().filter(is_open).map(|cluster| cluster.id).collect()
+    }
+
+    /// Returns the number of objects of all clusters.
+    #[must_use]
+    pub fn objects(&self) -> u64 {
+        self.index.counts().total()
+    }
+
     /// Returns a cluster; `None` when it has not been heard since the process started.
     #[must_use]
     pub fn view(&self, id: &ClusterId) -> Option<ClusterView> {
