@@ -25,6 +25,7 @@ use crate::enrolment::{Enrolment, EnrolmentParts};
 use crate::gather::Gather;
 use crate::inputs::{InputParts, Source};
 use crate::keyring::Keyring;
+use crate::load::Load;
 use crate::many::{Many, ManyParts, Place};
 use crate::metrics::{CertificateCollector, Metrics};
 use crate::peers::ToSteward;
@@ -129,7 +130,7 @@ impl Hub {
     /// has the name of this one.
     pub async fn start(parts: HubParts) -> anyhow::Result<Self> {
         keys::ensure_format(parts.store.as_ref(), parts.keyring.fleet()).await?;
-        let (view, start) = load(&parts).await?;
+        let (view, start) = read_store(&parts).await?;
         let fleet = view.subscribe();
         let hold = Hold::new(None);
         if let Start::Hold(reason) = start {
@@ -152,7 +153,9 @@ impl Hub {
             traces: traces.clone(),
         });
         let others = many.as_ref().map(|many| Arc::clone(&many.peers) as _);
-        let gather = Gather::new(Arc::clone(&shard), others, many.as_ref().map(|_| view.summaries()));
+        let load = Load::default();
+        let summaries = many.as_ref().map(|_| view.summaries());
+        let gather = Gather::new(Arc::clone(&shard), others, summaries, load.clone());
         let (steward_task, steward) = Steward::new(StewardParts {
             store: Arc::clone(&parts.store),
             fleet: fleet.clone(),
@@ -173,6 +176,7 @@ impl Hub {
         let working = tasks.stopping();
         tasks.spawn(Task::View, endless(view.run(working.clone(), hold.clone())));
         tasks.spawn(Task::Steward, endless(steward_task.run(working.clone())));
+        tasks.spawn(Task::Load, until(working.clone(), load.run(Arc::clone(&parts.clock))));
         tasks.spawn(Task::Planner, until(working.clone(), Arc::clone(&shard).run_planner()));
         let source = Source::open(
             parts.inputs,
@@ -348,7 +352,7 @@ impl Hub {
 }
 
 /// Reads the store, and judges it by the mark beside it.
-async fn load(parts: &HubParts) -> anyhow::Result<(FleetView, Start)> {
+async fn read_store(parts: &HubParts) -> anyhow::Result<(FleetView, Start)> {
     let is_one_of_many = parts.process.one_of_many().is_some();
     for _ in 1..LOADS {
         let view = FleetView::load(Arc::clone(&parts.store), parts.keyring.fleet()).await?;

@@ -13,6 +13,7 @@ pub mod hub;
 pub mod inputs;
 pub mod keyring;
 pub mod kubernetes;
+pub mod load;
 pub mod many;
 pub mod member;
 pub mod metrics;

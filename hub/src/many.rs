@@ -219,7 +219,7 @@ impl Place {
         loop {
             let is_alone = self.seen.borrow().members.keys().all(|name| *name == self.identity.name);
             let is_owner = self.fleet.borrow().ring().is_some_and(|ring| ring.member(&self.identity.name).is_some());
-            let left = shard.connected();
+            let left = shard.connected().len();
             if (!is_owner && left == 0) || (is_alone && Instant::now() >= alone_until) {
                 return;
             }

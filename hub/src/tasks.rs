@@ -55,6 +55,8 @@ pub enum Task {
     Peers,
     /// Writes what is known of this process's clusters into the store, now and then.
     Summaries,
+    /// Looks at how busy the process is.
+    Load,
 }
 
 /// What the end of a task means while the hub is not stopping.
@@ -122,6 +124,8 @@ impl Task {
             Self::CertificateRenewal => Death::IsReported,
             // What is known is shown all the same, and older words of it are there.
             Self::Summaries => Death::IsReported,
+            // The figure stands still, and nothing is decided by it.
+            Self::Load => Death::IsReported,
             // What was published or written stays there.
             Self::Publish | Self::Status => Death::IsReported,
         }
@@ -151,6 +155,7 @@ impl Task {
             Self::Release => "release",
             Self::Peers => "peers",
             Self::Summaries => "summaries",
+            Self::Load => "load",
         }
     }
 }

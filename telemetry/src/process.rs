@@ -29,20 +29,26 @@ impl ProcessFigures {
     /// Reads them; `None` where there is no `/proc`.
     #[must_use]
     pub fn read() -> Option<Self> {
-        let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
-        // The name in parentheses may hold anything; utime and stime are the 12th and 13th fields after it (proc(5)).
-        let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-        let ticks: u64 = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
         let pages: i64 = std::fs::read_to_string("/proc/self/statm").ok()?.split_whitespace().nth(1)?.parse().ok()?;
         let open_files = std::fs::read_dir("/proc/self/fd").ok()?.count();
-        #[expect(clippy::cast_precision_loss, reason = "seconds of CPU are far below 2^52 ticks")]
-        let cpu_seconds = ticks as f64 / clock_ticks_per_second() as f64;
         Some(Self {
-            cpu_seconds,
+            cpu_seconds: cpu_seconds()?,
             resident_bytes: pages * i64::try_from(page_size()).unwrap_or(4096),
             open_files: i64::try_from(open_files).unwrap_or(i64::MAX),
         })
     }
+}
+
+/// Reads the user and system time of the process, in seconds; `None` where there is no `/proc`.
+#[must_use]
+pub fn cpu_seconds() -> Option<f64> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // The name in parentheses may hold anything; utime and stime are the 12th and 13th fields after it (proc(5)).
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let ticks: u64 = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
+    #[expect(clippy::cast_precision_loss, reason = "seconds of CPU are far below 2^52 ticks")]
+    let seconds = ticks as f64 / clock_ticks_per_second() as f64;
+    Some(seconds)
 }
 
 impl Collector for ProcessCollector {

@@ -1,7 +1,8 @@
 //! The connection to the hub's admin API: TLS with pinned authorities, the token, and a deadline on every call.
 
+use std::collections::BTreeSet;
 use std::future::Future;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
@@ -19,8 +20,9 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::contexts::target::Target;
-use crate::failure::{Exit, Failure};
+use crate::failure::{Exit, Failure, one_line};
 use crate::kubernetes::credentials::Credentials;
+use crate::terminal::note;
 
 /// A page of the longest messages fits.
 const MESSAGE_BYTES: usize = 32 * 1024 * 1024;
@@ -37,6 +39,8 @@ pub(crate) struct Hub {
     client: Client,
     credentials: Credentials,
     timeout: Duration,
+    /// Hub processes that did not answer this one in time, over all questions.
+    missing: Arc<Mutex<BTreeSet<String>>>,
 }
 
 /// A stream of answers, each awaited for a bounded time.
@@ -76,7 +80,8 @@ impl Hub {
             .await
             .map_err(|_| unreachable(format!("{address} does not speak the hub's protocol")))?;
         let client = AdminServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES);
-        let hub = Self { client, credentials: target.credentials.clone(), timeout: deadline };
+        let (credentials, missing) = (target.credentials.clone(), Arc::default());
+        let hub = Self { client, credentials, timeout: deadline, missing };
         // A plugin that fails is told before anything is asked.
         hub.authorization().await?;
         Ok(hub)
@@ -118,6 +123,29 @@ impl Hub {
         let answer = answer.map_err(|_| self.too_slow())?;
         let stream = answer.map_err(|status| Failure::from_status(&status))?.into_inner();
         Ok(Answers { stream, silence })
+    }
+
+    /// Notes which hub processes did not answer this one in time, and warns of each once.
+    pub(crate) fn miss(&self, unanswered: &BTreeSet<String>) {
+        let mut missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
+        if !unanswered.is_subset(&missing) {
+            let names: Vec<&str> = unanswered.iter().map(String::as_str).collect();
+            let names = one_line(&names.join(", "));
+            note(&format!("warning: {names} did not answer in time: what is there is missing, or shown as last known"));
+        }
+        missing.extend(unanswered.iter().cloned());
+    }
+
+    /// Returns what it means that something was not found: that it is not there, if every hub process was heard.
+    pub(crate) fn not_found(&self, what: &str, plural: &str) -> Failure {
+        let missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
+        if missing.is_empty() {
+            return Failure::new(Exit::NotFound, format!("there is no {what}"))
+                .next(format!("`starling get {plural}` lists them"));
+        }
+        let names: Vec<&str> = missing.iter().map(String::as_str).collect();
+        unreachable(format!("cannot tell whether there is {what}: {} did not answer", one_line(&names.join(", "))))
+            .next("try again; `starling get shards` shows the hub's processes")
     }
 
     /// Returns the deadline of each call.

@@ -22,6 +22,8 @@ pub(crate) enum Listed {
     Proposals,
     /// Tokens of workspaces with which clusters join by themselves.
     Tokens,
+    /// The hub's processes.
+    Shards,
 }
 
 /// What people call a join token, singular first.
@@ -52,7 +54,7 @@ pub(crate) enum ResourceKind {
 }
 
 impl Listed {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Clusters,
         Self::Addons,
         Self::Assignments,
@@ -61,6 +63,7 @@ impl Listed {
         Self::Problems,
         Self::Proposals,
         Self::Tokens,
+        Self::Shards,
     ];
 
     /// Returns the plural and the other names, singular first.
@@ -76,6 +79,7 @@ impl Listed {
             Self::Problems => ("problems", &["problem", "pb"]),
             Self::Proposals => ("proposals", &["proposal", "pr"]),
             Self::Tokens => ("tokens", TOKEN_NAMES),
+            Self::Shards => ("shards", &["shard", "sh", "hubs", "hub"]),
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use starling_model::Health;
 
 use crate::arguments::look::Selection;
-use crate::failure::{Exit, Failure};
+use crate::failure::Failure;
 use crate::hub::Hub;
 use crate::kind::flux_kind;
 use crate::reference::Reference;
@@ -15,7 +15,7 @@ use crate::views::{Query, View, list_all};
 /// Finds the one item of a name, in the workspace that was given or in any.
 ///
 /// # Errors
-/// [`Exit::NotFound`] when there is none; [`Exit::Usage`] when the name is in several workspaces.
+/// [`crate::failure::Exit::NotFound`] when there is none; [`crate::failure::Exit::Usage`] when the name is in several workspaces.
 pub(crate) async fn find_one<T: View>(
     hub: &Hub,
     text: &str,
@@ -33,8 +33,7 @@ pub(crate) async fn find_one<T: View>(
         1 => Ok(found.remove(0)),
         0 => {
             let place = reference.namespace.map(|workspace| format!(" in workspace {workspace}")).unwrap_or_default();
-            Err(Failure::new(Exit::NotFound, format!("there is no {noun} {:?}{place}", reference.name))
-                .next(format!("`starling get {noun}s` lists them")))
+            Err(hub.not_found(&format!("{noun} {:?}{place}", reference.name), &format!("{noun}s")))
         }
         _ => {
             let names: Vec<String> = found.iter().map(View::reference).collect();
@@ -138,6 +137,7 @@ pub(crate) fn healths(texts: &[String]) -> Result<BTreeSet<Health>, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::failure::Exit;
 
     fn texts(texts: &[&str]) -> Vec<String> {
         texts.iter().map(|text| (*text).to_owned()).collect()

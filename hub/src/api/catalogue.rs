@@ -10,6 +10,7 @@ use starling_proto::v1;
 use tonic::Status;
 
 use super::Admin;
+use crate::gather::Gathered;
 use crate::access::{Caller, Reach, Resource, Verb};
 
 impl Admin {
@@ -71,7 +72,7 @@ impl Admin {
         let is_seen = |name: &ResourceName| {
             reach.covers(&name.namespace, &name.name) || of_objects.covers(&name.namespace, &name.name)
         };
-        let tallies = self.parts.gather.tallies().await.value;
+        let Gathered { value: tallies, unanswered } = self.parts.gather.tallies().await;
         let assignments = fleet
             .assignments()
             .filter(|assignment| asked.namespace.is_empty() || asked.namespace == assignment.record.name.namespace)
@@ -80,7 +81,8 @@ impl Admin {
                 let tally = tallies.get(&assignment.record.uid).copied().unwrap_or_default();
                 tell_assignment(&fleet, &assignment, tally)
             });
-        Ok(v1::ListAssignmentsResponse { assignments: assignments.collect() })
+        let unanswered = unanswered.into_iter().collect();
+        Ok(v1::ListAssignmentsResponse { assignments: assignments.collect(), unanswered })
     }
 }
 

@@ -35,7 +35,8 @@ impl Admin {
             let view = views.value.get(&known.id).cloned();
             tell_cluster(&fleet, &known, view, held.get(&known.id).map_or(&[], Vec::as_slice))
         });
-        Ok(v1::ListClustersResponse { clusters: told.collect(), next_page_token, total })
+        let unanswered = views.unanswered.into_iter().collect();
+        Ok(v1::ListClustersResponse { clusters: told.collect(), next_page_token, total, unanswered })
     }
 
     /// Returns what the clusters that are being emptied still hold.

@@ -7,7 +7,7 @@ use tonic::Status;
 use super::Admin;
 use super::select::page_size;
 use crate::access::Caller;
-use crate::gather::InstallQuery;
+use crate::gather::{Gathered, InstallQuery};
 use crate::shard::InstallRow;
 
 impl Admin {
@@ -27,12 +27,13 @@ impl Admin {
             // One more than is told, so that it shows whether there is another page.
             size: size + 1,
         };
-        let found = self.parts.gather.installs(query).await.value;
+        let Gathered { value: found, unanswered } = self.parts.gather.installs(query).await;
         let more = found.rows.len() > size;
         let rows = &found.rows[..found.rows.len().min(size)];
         let next_page_token = rows.last().filter(|_| more).map(InstallRow::place).unwrap_or_default();
         let installs = rows.iter().cloned().map(tell_install).collect();
-        Ok(v1::ListInstallsResponse { installs, next_page_token, total: found.total })
+        let unanswered = unanswered.into_iter().collect();
+        Ok(v1::ListInstallsResponse { installs, next_page_token, total: found.total, unanswered })
     }
 }
 

@@ -14,6 +14,7 @@ mod objects;
 mod permit;
 mod problems;
 mod select;
+mod shards;
 mod sight;
 mod status;
 mod tokens;
@@ -235,5 +236,20 @@ impl AdminService for Admin {
         request: Request<v1::RevokeJoinTokenRequest>,
     ) -> Result<Response<v1::RevokeJoinTokenResponse>, Status> {
         self.void_join_token(request).await
+    }
+
+    async fn list_shards(
+        &self,
+        request: Request<v1::ListShardsRequest>,
+    ) -> Result<Response<v1::ListShardsResponse>, Status> {
+        self.tell_shards(&caller(&request)?).await.map(Response::new)
+    }
+
+    async fn simulate_shards(
+        &self,
+        request: Request<v1::SimulateShardsRequest>,
+    ) -> Result<Response<v1::SimulateShardsResponse>, Status> {
+        let caller = caller(&request)?;
+        self.tell_simulation(&caller, request.into_inner()).await.map(Response::new)
     }
 }

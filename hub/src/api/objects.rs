@@ -13,7 +13,7 @@ use super::error::status;
 use super::select::{name_of, page_size};
 use super::sight::{Sight, parse_name};
 use crate::access::Caller;
-use crate::gather::ObjectPage;
+use crate::gather::{Gathered, ObjectPage};
 
 impl Admin {
     pub(super) async fn tell_objects(
@@ -32,11 +32,13 @@ impl Admin {
                 status(ErrorCode::InvalidRequest, format!("page token: {error}; begin again without one"))
             })?),
         };
-        let found = self.parts.gather.objects(&filter, after.as_ref(), page_size(asked.page.as_ref())).await.value;
-        let ObjectPage { page, old } = found;
+        let size = page_size(asked.page.as_ref());
+        let Gathered { value, unanswered } = self.parts.gather.objects(&filter, after.as_ref(), size).await;
+        let ObjectPage { page, old } = value;
         Ok(v1::ListObjectsResponse {
             next_page_token: page.next().map(|cursor| cursor.to_string()).unwrap_or_default(),
             total: page.total,
+            unanswered: unanswered.into_iter().collect(),
             objects: page.objects.into_iter().map(|found| tell_object(&fleet, &sight, found, &old)).collect(),
         })
     }

@@ -12,15 +12,17 @@ use tonic::Status;
 
 use super::Admin;
 use crate::access::{Caller, Reach, Resource, There, Verb, Wanted};
-use crate::gather::heard;
+use crate::gather::{Gathered, heard};
 
 /// Clusters and objects in numbers.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Numbers {
     clusters: u64,
     live: u64,
     ready: u64,
     objects: u64,
+    /// The processes that did not answer.
+    unanswered: Vec<String>,
 }
 
 impl Admin {
@@ -48,6 +50,7 @@ impl Admin {
             problems: self.problems_in_sight(caller, &fleet).await?.len() as u64,
             proposals: fleet.proposals().filter(|proposal| covers(&proposals, proposal)).count() as u64,
             source: self.parts.source.as_str().to_owned(),
+            unanswered: numbers.unanswered,
         })
     }
 
@@ -56,16 +59,19 @@ impl Admin {
         let sight = self.faint_sight(caller, fleet, None, None).await?;
         let visible = sight.visible(fleet);
         if clusters.is_everywhere() && visible.is_none() {
-            let overview = self.parts.gather.overview().await.value;
+            let Gathered { value: overview, unanswered } = self.parts.gather.overview().await;
+            let unanswered = unanswered.into_iter().collect();
             let (live, ready, objects) = (overview.live, overview.ready, overview.health.total());
-            return Ok(Numbers { clusters: selected.len() as u64, live, ready, objects });
+            return Ok(Numbers { clusters: selected.len() as u64, live, ready, objects, unanswered });
         }
         selected.retain(|known| clusters.covers(&known.name.namespace, &known.name.name));
         let filter = Filter { visible, ..Filter::default() };
         let objects = self.parts.gather.objects(&filter, None, 0).await.value.page.total;
         let ids = selected.iter().map(|known| known.id).collect();
         let mut numbers = Numbers { clusters: selected.len() as u64, objects, ..Numbers::default() };
-        for view in self.parts.gather.views(Some(ids)).await.value.into_values() {
+        let views = self.parts.gather.views(Some(ids)).await;
+        numbers.unanswered = views.unanswered.into_iter().collect();
+        for view in views.value.into_values() {
             numbers.live += u64::from(view.standing.live);
             numbers.ready += u64::from(view.standing.ready);
         }
@@ -98,7 +104,8 @@ impl Admin {
                     .collect(),
             }
         });
-        Ok(v1::ListProposalsResponse { proposals: proposals.collect() })
+        let unanswered = self.parts.gather.overview().await.unanswered.into_iter().collect();
+        Ok(v1::ListProposalsResponse { proposals: proposals.collect(), unanswered })
     }
 
     /// Returns what a caller sees of the assignments that proposals are about.

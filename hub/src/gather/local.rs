@@ -8,9 +8,10 @@ use starling_model::{ClusterId, Uid};
 
 use super::question::{Answer, Asked, InstallPage, InstallQuery, ObjectPage, Part, Question};
 use crate::api::Problems;
+use crate::load::Load;
 use crate::shard::{Shard, Told};
 
-pub(super) fn answer(shard: &Shard, problems: &Problems, asked: &Asked) -> Part {
+pub(super) fn answer(shard: &Shard, problems: &Problems, load: &Load, asked: &Asked) -> Part {
     let told = shard.told(&asked.without);
     let answer = match &asked.question {
         Question::Overview => Answer::Overview(shard.overview_of(&told)),
@@ -34,7 +35,7 @@ pub(super) fn answer(shard: &Shard, problems: &Problems, asked: &Asked) -> Part 
             Answer::Unassigned(ids.collect())
         }
         Question::Problems => Answer::Problems(problems.found()),
-        Question::Process => Answer::Process(shard.process_figures()),
+        Question::Process => Answer::Process(shard.process_figures(load)),
     };
     Part { answer, extra: told.extra }
 }

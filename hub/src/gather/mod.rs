@@ -25,6 +25,7 @@ use starling_model::{ClusterId, Millis, Uid};
 use tokio::sync::watch;
 
 use crate::api::{FoundProblem, Problems};
+use crate::load::Load;
 use crate::shard::{ClusterView, CommandError, Overview, ProcessFigures, Shard};
 
 pub use question::{
@@ -69,6 +70,7 @@ pub struct Gather {
     summaries: Option<watch::Receiver<Arc<Summaries>>>,
     fleet: watch::Receiver<Arc<Fleet>>,
     problems: Problems,
+    load: Load,
 }
 
 /// The parts of an answer, by process; the first is this process's own.
@@ -84,9 +86,10 @@ impl Gather {
         shard: Arc<Shard>,
         others: Option<Arc<dyn Others>>,
         summaries: Option<watch::Receiver<Arc<Summaries>>>,
+        load: Load,
     ) -> Self {
         let fleet = shard.parts.fleet.clone();
-        Self { shard, others, summaries, fleet, problems: Problems::default() }
+        Self { shard, others, summaries, fleet, problems: Problems::default(), load }
     }
 
     /// Returns the clusters in numbers.
@@ -216,7 +219,7 @@ impl Gather {
     /// Answers what another process asks.
     #[must_use]
     pub fn answer(&self, asked: &Asked) -> Part {
-        local::answer(&self.shard, &self.problems, asked)
+        local::answer(&self.shard, &self.problems, &self.load, asked)
     }
 
     /// Does what another process orders.

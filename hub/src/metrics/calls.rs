@@ -10,7 +10,7 @@ use starling_telemetry::histogram;
 use tonic::Code;
 
 /// The methods of the admin API; any other name is counted as `other`.
-const METHODS: [&str; 20] = [
+const METHODS: [&str; 22] = [
     "GetStatus",
     "Adopt",
     "Detach",
@@ -31,6 +31,8 @@ const METHODS: [&str; 20] = [
     "CreateJoinToken",
     "ListJoinTokens",
     "RevokeJoinToken",
+    "ListShards",
+    "SimulateShards",
 ];
 
 type Label = [(&'static str, &'static str); 1];

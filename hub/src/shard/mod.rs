@@ -122,7 +122,7 @@ pub struct Shard {
     newest_shown: Mutex<Option<Fence>>,
     suspicious: watch::Sender<Option<Fence>>,
     changes: watch::Sender<u64>,
-    /// Uptime when the process started.
+    /// When the process started, wall time.
     started: Millis,
 }
 
@@ -130,7 +130,7 @@ impl Shard {
     /// Makes a shard without clusters; [`Self::run_planner`] must run beside it.
     #[must_use]
     pub fn new(parts: ShardParts) -> Arc<Self> {
-        let started = parts.clock.uptime();
+        let started = parts.clock.now();
         Arc::new(Self {
             parts,
             index: IndexParts::default(),

@@ -62,11 +62,6 @@ impl Shard {
         Told { extra, hidden, clusters, fleet, name }
     }
 
-    /// Returns how many sessions are open.
-    pub(crate) fn connected(&self) -> usize {
-        self.clusters().iter().filter(|cluster| cluster.state().session.is_some()).count()
-    }
-
     /// Tells whether the registry has a cluster.
     pub(crate) fn knows(&self, id: &ClusterId) -> bool {
         self.cluster(id).is_some()

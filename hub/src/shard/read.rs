@@ -12,6 +12,7 @@ use starling_hub_core::steward::Heard;
 use starling_model::{Action, ClusterId, Entry, Facts, InstallKey, InstallReport, Millis, ObjectKey, Plan, Uid};
 
 use super::cluster::{Cluster, State};
+use crate::load::Load;
 use super::{ProcessFigures, Shard, Told};
 
 /// A cluster that opened a session since the process started.
@@ -132,6 +133,19 @@ impl Shard {
         overview
     }
 
+    /// Returns the identities of the clusters with an open session.
+    #[must_use]
+    pub fn connected(&self) -> Vec<ClusterId> {
+        let is_open = |cluster: &&Arc<Cluster>| cluster.state().session.is_some();
+        self.clusters().iter().filter(is_open).map(|cluster| cluster.id).collect()
+    }
+
+    /// Returns the number of objects of all clusters.
+    #[must_use]
+    pub fn objects(&self) -> u64 {
+        self.index.counts().total()
+    }
+
     /// Returns a cluster; `None` when it has not been heard since the process started.
     #[must_use]
     pub fn view(&self, id: &ClusterId) -> Option<ClusterView> {
@@ -154,23 +168,24 @@ impl Shard {
     }
 
     /// Returns what the process is and does.
-    pub(crate) fn process_figures(&self) -> ProcessFigures {
-        let strangers = self.strangers();
+    pub(crate) fn process_figures(&self, load: &Load) -> ProcessFigures {
+        let fleet = self.fleet();
         let process = starling_telemetry::process::ProcessFigures::read();
         let mut figures = ProcessFigures {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             objects: self.index.counts().total(),
             redirected: self.counters.redirected.get(),
             memory_bytes: process.map_or(0, |process| u64::try_from(process.resident_bytes).unwrap_or(0)),
-            cpu_millis: process.map_or(0, |process| (process.cpu_seconds * 1000.0) as u64),
-            up_millis: millis(self.parts.clock.uptime().since(self.started)),
+            load_millis: load.cpu_millis(),
+            started: self.started,
             lease_millis: millis(self.parts.lease.remaining(self.parts.clock.uptime())),
             ..ProcessFigures::default()
         };
-        for cluster in self.clusters() {
-            if cluster.state().session.is_some() {
-                figures.connected += 1;
-                figures.moving += u64::from(strangers.contains(&cluster.id));
+        for id in self.connected() {
+            figures.connected += 1;
+            let owner = fleet.owner(&id).filter(|_| !self.owns(&fleet, &id));
+            if let Some(owner) = owner {
+                *figures.moving.entry(owner.name.clone()).or_default() += 1;
             }
         }
         figures

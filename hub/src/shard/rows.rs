@@ -1,7 +1,9 @@
 //! What the process tells of an install and of itself, in the form in which it travels.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
-use starling_model::{Action, ClusterId, Health, InstallKey, InstallReport, ResourceName, Uid};
+use starling_model::{Action, ClusterId, Health, InstallKey, InstallReport, Millis, ResourceName, Uid};
 
 use super::InstallView;
 
@@ -56,18 +58,18 @@ pub struct ProcessFigures {
     pub version: String,
     /// Clusters with an open session here.
     pub connected: u64,
-    /// Clusters with an open session here that belong to another process.
-    pub moving: u64,
+    /// Clusters with an open session here that belong to another process, by its name.
+    pub moving: BTreeMap<String, u64>,
     /// Flux objects in the index.
     pub objects: u64,
     /// Clusters that were sent to another process since the start.
     pub redirected: u64,
     /// Resident memory, in bytes.
     pub memory_bytes: u64,
-    /// CPU time since the start, in milliseconds.
-    pub cpu_millis: u64,
-    /// Milliseconds since the start.
-    pub up_millis: u64,
+    /// CPU time over the last seconds, in thousandths of a core.
+    pub load_millis: u64,
+    /// When the process started, wall time.
+    pub started: Millis,
     /// How much is left of the process's own lease, in milliseconds.
     pub lease_millis: u64,
 }

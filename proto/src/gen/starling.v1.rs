@@ -218,6 +218,9 @@ pub struct GetStatusResponse {
     /// Where the resources are: directory or kubernetes.
     #[prost(string, tag = "13")]
     pub source: ::prost::alloc::string::String,
+    /// Hub processes that did not answer in time: what they serve is missing, or shown as it was last known.
+    #[prost(string, repeated, tag = "14")]
+    pub unanswered: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct WhoAmIRequest {}
@@ -458,6 +461,9 @@ pub struct ListProposalsRequest {}
 pub struct ListProposalsResponse {
     #[prost(message, repeated, tag = "1")]
     pub proposals: ::prost::alloc::vec::Vec<Proposal>,
+    /// Hub processes that did not answer in time: what they serve is missing, or shown as it was last known.
+    #[prost(string, repeated, tag = "2")]
+    pub unanswered: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// A removal that waits for approval.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -512,6 +518,9 @@ pub struct ListClustersResponse {
     pub next_page_token: ::prost::alloc::string::String,
     #[prost(uint64, tag = "3")]
     pub total: u64,
+    /// Hub processes that did not answer in time: what they serve is missing, or shown as it was last known.
+    #[prost(string, repeated, tag = "4")]
+    pub unanswered: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Cluster {
@@ -595,6 +604,9 @@ pub struct ListAssignmentsRequest {
 pub struct ListAssignmentsResponse {
     #[prost(message, repeated, tag = "1")]
     pub assignments: ::prost::alloc::vec::Vec<Assignment>,
+    /// Hub processes that did not answer in time: what they serve is missing, or shown as it was last known.
+    #[prost(string, repeated, tag = "2")]
+    pub unanswered: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Assignment {
@@ -658,6 +670,9 @@ pub struct ListObjectsResponse {
     pub next_page_token: ::prost::alloc::string::String,
     #[prost(uint64, tag = "3")]
     pub total: u64,
+    /// Hub processes that did not answer in time: what they serve is missing, or shown as it was last known.
+    #[prost(string, repeated, tag = "4")]
+    pub unanswered: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct FluxObject {
@@ -698,6 +713,9 @@ pub struct ListInstallsResponse {
     pub next_page_token: ::prost::alloc::string::String,
     #[prost(uint64, tag = "3")]
     pub total: u64,
+    /// Hub processes that did not answer in time: what they serve is missing, or shown as it was last known.
+    #[prost(string, repeated, tag = "4")]
+    pub unanswered: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// An assignment on a cluster: what is planned and what the agent says.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -803,6 +821,111 @@ pub struct RecoverStoreResponse {
     pub era_number: u64,
     #[prost(uint64, tag = "2")]
     pub position: u64,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListShardsRequest {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListShardsResponse {
+    /// By name.
+    #[prost(message, repeated, tag = "1")]
+    pub shards: ::prost::alloc::vec::Vec<Shard>,
+    /// Which record of the ring this is of; zero for a hub of one process.
+    #[prost(uint64, tag = "2")]
+    pub epoch: u64,
+    /// All clusters of the fleet.
+    #[prost(uint64, tag = "3")]
+    pub clusters: u64,
+    /// Clusters that are connected to another process than the one that owns them.
+    #[prost(uint64, tag = "4")]
+    pub moving: u64,
+    /// What is moving or waits, and why, for people.
+    #[prost(string, repeated, tag = "5")]
+    pub reasons: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// What else to know, such as that this hub is one process; else empty.
+    #[prost(string, tag = "6")]
+    pub note: ::prost::alloc::string::String,
+    /// Hub processes that did not answer in time: their figures are missing or old.
+    #[prost(string, repeated, tag = "7")]
+    pub unanswered: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// A hub process.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Shard {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Where agents and other hub processes reach it, host:port.
+    #[prost(string, tag = "2")]
+    pub address: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "3")]
+    pub weight: u32,
+    /// serving, joining (there, not yet a member), draining, gone (a member, and not there) or not-answering.
+    #[prost(string, tag = "4")]
+    pub state: ::prost::alloc::string::String,
+    /// It writes what concerns the whole fleet.
+    #[prost(bool, tag = "5")]
+    pub steward: bool,
+    /// Which start of the process this is; empty for a hub of one process.
+    #[prost(bytes = "vec", tag = "6")]
+    pub incarnation: ::prost::alloc::vec::Vec<u8>,
+    #[prost(uint64, tag = "7")]
+    pub clusters_owned: u64,
+    #[prost(uint64, tag = "8")]
+    pub clusters_connected: u64,
+    /// Of the connected ones those that another process owns.
+    #[prost(uint64, tag = "9")]
+    pub clusters_moving: u64,
+    #[prost(uint64, tag = "10")]
+    pub objects: u64,
+    /// CPU time over about the last ten seconds, in thousandths of a core; zero when unknown.
+    #[prost(uint64, tag = "11")]
+    pub cpu_millis: u64,
+    #[prost(uint64, tag = "12")]
+    pub resident_bytes: u64,
+    #[prost(string, tag = "13")]
+    pub version: ::prost::alloc::string::String,
+    /// When the process started.
+    #[prost(uint64, tag = "14")]
+    pub since_millis: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SimulateShardsRequest {
+    /// Processes of the usual weight that join.
+    #[prost(uint32, tag = "1")]
+    pub add: u32,
+    /// Names of those that leave.
+    #[prost(string, repeated, tag = "2")]
+    pub remove: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SimulateShardsResponse {
+    /// By name, those that leave or join included.
+    #[prost(message, repeated, tag = "1")]
+    pub shards: ::prost::alloc::vec::Vec<SimulatedShard>,
+    #[prost(uint64, tag = "2")]
+    pub clusters: u64,
+    /// Clusters that would move.
+    #[prost(uint64, tag = "3")]
+    pub moved: u64,
+    /// How many have to move for everybody to own what its weight stands for, rounded.
+    #[prost(uint64, tag = "4")]
+    pub ideal: u64,
+    /// The largest count over what its weight stands for: with equal weights, over the mean.
+    #[prost(double, tag = "5")]
+    pub largest_before: f64,
+    #[prost(double, tag = "6")]
+    pub largest_after: f64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SimulatedShard {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "2")]
+    pub clusters_before: u64,
+    #[prost(uint64, tag = "3")]
+    pub clusters_after: u64,
+    /// stays, joins or leaves.
+    #[prost(string, tag = "4")]
+    pub change: ::prost::alloc::string::String,
 }
 /// Generated client implementations.
 pub mod admin_service_client {
@@ -1372,6 +1495,56 @@ pub mod admin_service_client {
                 .insert(GrpcMethod::new("starling.v1.AdminService", "RevokeJoinToken"));
             self.inner.unary(req, path, codec).await
         }
+        /// Lists the hub processes: who serves how much, and what is moving.
+        pub async fn list_shards(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListShardsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListShardsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/starling.v1.AdminService/ListShards",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("starling.v1.AdminService", "ListShards"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Tells what would move if hub processes joined or left; changes nothing.
+        pub async fn simulate_shards(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SimulateShardsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SimulateShardsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/starling.v1.AdminService/SimulateShards",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("starling.v1.AdminService", "SimulateShards"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -1534,6 +1707,22 @@ pub mod admin_service_server {
             request: tonic::Request<super::RevokeJoinTokenRequest>,
         ) -> std::result::Result<
             tonic::Response<super::RevokeJoinTokenResponse>,
+            tonic::Status,
+        >;
+        /// Lists the hub processes: who serves how much, and what is moving.
+        async fn list_shards(
+            &self,
+            request: tonic::Request<super::ListShardsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListShardsResponse>,
+            tonic::Status,
+        >;
+        /// Tells what would move if hub processes joined or left; changes nothing.
+        async fn simulate_shards(
+            &self,
+            request: tonic::Request<super::SimulateShardsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SimulateShardsResponse>,
             tonic::Status,
         >;
     }
@@ -2502,6 +2691,96 @@ pub mod admin_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RevokeJoinTokenSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/starling.v1.AdminService/ListShards" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListShardsSvc<T: AdminService>(pub Arc<T>);
+                    impl<
+                        T: AdminService,
+                    > tonic::server::UnaryService<super::ListShardsRequest>
+                    for ListShardsSvc<T> {
+                        type Response = super::ListShardsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListShardsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AdminService>::list_shards(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListShardsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/starling.v1.AdminService/SimulateShards" => {
+                    #[allow(non_camel_case_types)]
+                    struct SimulateShardsSvc<T: AdminService>(pub Arc<T>);
+                    impl<
+                        T: AdminService,
+                    > tonic::server::UnaryService<super::SimulateShardsRequest>
+                    for SimulateShardsSvc<T> {
+                        type Response = super::SimulateShardsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SimulateShardsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AdminService>::simulate_shards(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SimulateShardsSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -20,5 +20,6 @@ mod process;
 mod recovery;
 mod removal;
 mod sessions;
+mod shards;
 mod tokens;
 mod watching;

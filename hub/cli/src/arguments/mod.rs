@@ -3,6 +3,7 @@
 pub(crate) mod change;
 pub(crate) mod duration;
 pub(crate) mod look;
+pub(crate) mod shards;
 pub(crate) mod token;
 
 use std::path::PathBuf;
@@ -112,7 +113,7 @@ pub(crate) enum Command {
     Status(look::StatusArguments),
     /// Show who you are to the hub
     Whoami(look::WhoAmIArguments),
-    /// List clusters, addons, assignments, objects, installs, problems, proposals or tokens
+    /// List clusters, addons, assignments, objects, installs, problems, proposals, tokens or shards
     Get(look::GetArguments),
     /// Show one thing with everything around it
     Describe(look::DescribeArguments),
@@ -137,6 +138,9 @@ pub(crate) enum Command {
     /// Care for the hub's store
     #[command(subcommand)]
     Store(change::StoreCommand),
+    /// Look at how clusters are spread over the processes of the hub
+    #[command(subcommand)]
+    Shards(shards::ShardsCommand),
     /// Show which hub is asked, how it was found and in whose name; or manage contexts, as kubectl has them
     Config(ConfigArguments),
     /// Print a shell's completion script, or the one by which kubectl completes `kubectl starling`

@@ -115,6 +115,9 @@ mod tests {
     fn lines_go_on_as_the_grammar_says() {
         assert_eq!(complete("st").0, ["status", "store"]);
         assert_eq!(complete("get cl").0, ["clusters"]);
+        assert_eq!(complete("get sh").0, ["shards"]);
+        assert_eq!(complete("shards ").0, ["simulate", "help"]);
+        assert_eq!(complete("shards simulate --re").0, ["--remove"]);
         assert_eq!(complete("get clusters -o j").0, ["json"]);
         assert_eq!(complete("delete tok").0, ["token"]);
         assert_eq!(complete("config use").0, ["use-context"]);

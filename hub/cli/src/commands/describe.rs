@@ -37,7 +37,7 @@ pub(super) async fn run(hub: &Hub, arguments: &DescribeArguments, output: &mut O
         Listed::Addons => addon(hub, &find_one(hub, name, workspace, "addon").await?, output).await,
         Listed::Assignments => assignment(hub, &find_one(hub, name, workspace, "assignment").await?, output).await,
         Listed::Objects => object(hub, name, arguments, output).await,
-        Listed::Installs | Listed::Problems | Listed::Proposals | Listed::Tokens => {
+        Listed::Installs | Listed::Problems | Listed::Proposals | Listed::Tokens | Listed::Shards => {
             Err(Failure::usage(format!("{} cannot be described", listed.plural()))
                 .next(format!("`starling get {} -o wide` shows everything", listed.plural())))
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::watch;
 use crate::arguments::look::{GetArguments, ListFormat, Selection};
 use crate::contexts::target::Target;
-use crate::failure::{Exit, Failure};
+use crate::failure::{Failure, one_line};
 use crate::hub::Hub;
 use crate::kind::Listed;
 use crate::reference::{ObjectReference, Reference};
@@ -22,8 +22,9 @@ use crate::views::install::InstallView;
 use crate::views::object::ObjectView;
 use crate::views::problem::ProblemView;
 use crate::views::proposal::ProposalView;
+use crate::views::shard::ShardView;
 use crate::views::token::TokenView;
-use crate::views::{Query, View};
+use crate::views::{Query, Spread, View, Whole};
 
 /// Lists, once or again and again.
 ///
@@ -49,6 +50,7 @@ pub(super) async fn run(
         Listed::Problems => list.show::<ProblemView>(output).await,
         Listed::Proposals => list.show::<ProposalView>(output).await,
         Listed::Tokens => list.show::<TokenView>(output).await,
+        Listed::Shards => list.show::<ShardView>(output).await,
     }
 }
 
@@ -67,31 +69,34 @@ impl List<'_> {
         }
         let mut printer = Printer::begin::<T>(format, header, output)?;
         let mut missing = self.query.names.clone();
-        let mut token = String::new();
+        let (mut token, mut whole) = (String::new(), Whole::default());
         loop {
             let page = T::page(&self.hub, &self.query, token).await?;
             page.items.iter().for_each(|item| {
                 missing.remove(item.name());
             });
             printer.items(&page.items, output)?;
+            self.hub.miss(&page.whole.unanswered);
+            whole.unanswered.extend(page.whole.unanswered);
+            whole.spread = page.whole.spread.or(whole.spread);
             if page.next.is_empty() {
                 break;
             }
             token = page.next;
         }
-        let empty = printer.end(output)?;
+        let empty = printer.end(&whole, output)?;
         let listed = self.arguments.subject.kind;
         if !missing.is_empty() {
             output.flush()?;
             let names: Vec<&str> = missing.iter().map(String::as_str).collect();
-            return Err(Failure::new(
-                Exit::NotFound,
-                format!("there is no {} {}", listed.singular(), names.join(", ")),
-            )
-            .next(format!("`starling get {}` lists them", listed.plural())));
+            return Err(self.hub.not_found(&format!("{} {}", listed.singular(), names.join(", ")), listed.plural()));
         }
         if empty && matches!(format, ListFormat::Table | ListFormat::Wide) {
             note(&format!("no {} found", listed.plural()));
+        }
+        if let Some(spread) = whole.spread.filter(|_| matches!(format, ListFormat::Table | ListFormat::Wide)) {
+            output.flush()?;
+            tell_spread(&spread);
         }
         Ok(())
     }
@@ -135,11 +140,26 @@ impl Printer {
     }
 
     /// Ends the output and tells whether there was nothing.
-    fn end(self, output: &mut Output) -> Result<bool, Failure> {
+    fn end(self, whole: &Whole, output: &mut Output) -> Result<bool, Failure> {
         if let Inner::Document(writer) = self.inner {
-            writer.end(output)?;
+            writer.end_with(output, whole)?;
         }
         Ok(self.empty)
+    }
+}
+
+/// Tells how the fleet is spread over the hub's processes, beside the table of these.
+fn tell_spread(spread: &Spread) {
+    if let Some(epoch) = spread.epoch {
+        let moving = match spread.moving {
+            0 => "nothing is moving".to_owned(),
+            count => format!("{count} are moving to their owners"),
+        };
+        note(&format!("epoch {epoch}: {} clusters, {moving}", spread.clusters));
+    }
+    spread.reasons.iter().for_each(|reason| note(&format!("  {}", one_line(reason))));
+    if !spread.note.is_empty() {
+        note(&one_line(&spread.note));
     }
 }
 
@@ -172,6 +192,7 @@ async fn question(hub: &Hub, arguments: &GetArguments) -> Result<Query, Failure>
                 query.names.insert(reference.name);
             }
         }
+        Listed::Shards => query.names = names.into_iter().collect(),
         Listed::Proposals => query.names = names.into_iter().map(|name| name.to_lowercase()).collect(),
     }
     Ok(query)
@@ -239,7 +260,7 @@ fn refuse_foreign_options(listed: Listed, selection: &Selection) -> Result<(), F
             &["--workspace", "--namespace", "--selector", "--cluster", "--health", "--assignment", "--kind"]
         }
         Listed::Installs => &["--workspace", "--namespace", "--selector", "--cluster", "--health", "--assignment"],
-        Listed::Proposals => &[],
+        Listed::Proposals | Listed::Shards => &[],
     };
     match given.into_iter().find(|(option, given)| *given && !understood.contains(option)) {
         None => Ok(()),
@@ -250,6 +271,7 @@ fn refuse_foreign_options(listed: Listed, selection: &Selection) -> Result<(), F
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::failure::Exit;
 
     #[test]
     fn a_named_object_narrows_the_question() {

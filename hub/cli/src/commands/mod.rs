@@ -11,6 +11,7 @@ mod describe;
 mod detach;
 mod get;
 mod run;
+mod shards;
 mod status;
 mod store;
 mod token;
@@ -67,6 +68,7 @@ async fn dispatch(arguments: Arguments, output: &mut Output) -> Result<(), Failu
         Command::Suspend(arguments) => run::run(&connect(&global).await?, "suspend", &arguments, output).await,
         Command::Resume(arguments) => run::run(&connect(&global).await?, "resume", &arguments, output).await,
         Command::Store(command) => store::run(&connect(&global).await?, &command, output).await,
+        Command::Shards(command) => shards::run(&connect(&global).await?, &command, output).await,
         Command::Config(arguments) => match arguments.command {
             Some(command) => config::run(&global, command, output),
             None => config::show(&global, arguments.output, output).await,

@@ -32,6 +32,9 @@ struct StatusView {
     proposals: u64,
     /// Where the resources are: directory or kubernetes; empty from a hub that does not tell.
     source: String,
+    /// Hub processes that did not answer in time, whose clusters count as not live.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unanswered: Vec<String>,
 }
 
 /// The versions, as documents show them.
@@ -55,6 +58,7 @@ pub(super) async fn get(hub: &Hub) -> Result<v1::GetStatusResponse, Failure> {
 /// [`Exit::FleetHolds`] while it holds, after everything was shown.
 pub(super) async fn status(hub: &Hub, arguments: &StatusArguments, output: &mut Output) -> Result<(), Failure> {
     let answer = get(hub).await?;
+    hub.miss(&answer.unanswered.iter().cloned().collect());
     let status = StatusView {
         fleet: answer.fleet,
         version: answer.version,
@@ -69,6 +73,7 @@ pub(super) async fn status(hub: &Hub, arguments: &StatusArguments, output: &mut 
         problems: answer.problems,
         proposals: answer.proposals,
         source: answer.source,
+        unanswered: answer.unanswered,
     };
     match arguments.output {
         OneFormat::Text => print_text(&status, output)?,

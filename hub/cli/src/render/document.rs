@@ -1,5 +1,7 @@
 //! JSON and YAML for scripts: one stable shape for lists, and single documents.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::failure::{Exit, Failure};
@@ -65,11 +67,31 @@ impl ListWriter {
 
     /// Ends the list.
     pub(crate) fn end(self, output: &mut Output) -> Result<(), Failure> {
+        self.end_with(output, &BTreeMap::<&str, ()>::new())
+    }
+
+    /// Ends the list with the fields of what is said of it as a whole; a field that is left out is not written.
+    pub(crate) fn end_with<T: Serialize>(self, output: &mut Output, whole: &T) -> Result<(), Failure> {
+        let whole = serde_json::to_value(whole).map_err(|error| cannot_print(&error))?;
+        let fields = whole.as_object().filter(|fields| !fields.is_empty());
         match (self.notation, self.items) {
-            (Notation::Json, 0) => output.raw("]\n}\n"),
-            (Notation::Json, _) => output.raw("\n  ]\n}\n"),
-            (Notation::Yaml, 0) => output.raw(" []\n"),
-            (Notation::Yaml, _) => Ok(()),
+            (Notation::Json, 0) => output.raw("]")?,
+            (Notation::Json, _) => output.raw("\n  ]")?,
+            (Notation::Yaml, 0) => output.raw(" []\n")?,
+            (Notation::Yaml, _) => {}
+        }
+        match self.notation {
+            Notation::Json => {
+                for (name, value) in fields.into_iter().flatten() {
+                    let text = serde_json::to_string_pretty(value).map_err(|error| cannot_print(&error))?;
+                    output.raw(&format!(",\n  \"{name}\": {}", text.replace('\n', "\n  ")))?;
+                }
+                output.raw("\n}\n")
+            }
+            Notation::Yaml => fields.map_or(Ok(()), |fields| {
+                let text = serde_saphyr::to_string(fields).map_err(|error| cannot_print(&error))?;
+                output.raw(&format!("{}\n", text.trim_end()))
+            }),
         }
     }
 }

@@ -40,6 +40,15 @@ impl Paint {
         }
     }
 
+    /// Returns the colour of a hub process's state, by its name on the wire.
+    pub(crate) fn of_shard(state: &str) -> Self {
+        match state {
+            "serving" => Self::Good,
+            "joining" | "draining" => Self::Busy,
+            _ => Self::Bad,
+        }
+    }
+
     /// Wraps a text into the escape sequences of the colour.
     pub(crate) fn apply(self, text: &str) -> String {
         let code = match self {

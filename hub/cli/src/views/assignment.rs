@@ -137,6 +137,6 @@ impl View for AssignmentView {
         let answer =
             hub.call(request, |mut client, request| async move { client.list_assignments(request).await }).await?;
         let assignments: Result<Vec<Self>, Failure> = answer.assignments.into_iter().map(Self::from_wire).collect();
-        Ok(Page::new(assignments?, String::new(), query))
+        Ok(Page::new(assignments?, String::new(), query).without(answer.unanswered))
     }
 }

@@ -190,6 +190,6 @@ impl View for ClusterView {
             query.health.is_empty() || cluster.health.keys().any(|health| query.health.contains(health))
         };
         let clusters = clusters?.into_iter().filter(wanted).collect();
-        Ok(Page::new(clusters, answer.next_page_token, query))
+        Ok(Page::new(clusters, answer.next_page_token, query).without(answer.unanswered))
     }
 }

@@ -211,7 +211,7 @@ impl View for InstallView {
             hub.call(request, |mut client, request| async move { client.list_installs(request).await }).await?;
         let installs: Result<Vec<Self>, Failure> = answer.installs.into_iter().map(Self::from_wire).collect();
         let installs = installs?.into_iter().filter(|install| install.is_wanted(query)).collect();
-        Ok(Page::new(installs, answer.next_page_token, query))
+        Ok(Page::new(installs, answer.next_page_token, query).without(answer.unanswered))
     }
 }
 

@@ -7,6 +7,7 @@ pub(crate) mod install;
 pub(crate) mod object;
 pub(crate) mod problem;
 pub(crate) mod proposal;
+pub(crate) mod shard;
 pub(crate) mod token;
 
 use std::collections::BTreeSet;
@@ -50,6 +51,38 @@ pub(crate) struct Page<T> {
     pub(crate) items: Vec<T>,
     /// Where the next page begins; empty at the end.
     pub(crate) next: String,
+    /// What is said of the list as a whole.
+    pub(crate) whole: Whole,
+}
+
+/// What is said of a list as a whole, in documents after its items.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Whole {
+    /// Hub processes that did not answer in time: what they serve is missing, or shown as it was last known.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub(crate) unanswered: BTreeSet<String>,
+    /// How the fleet is spread over the hub's processes; of a list of these alone.
+    #[serde(flatten)]
+    pub(crate) spread: Option<Spread>,
+}
+
+/// How the fleet is spread over the hub's processes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Spread {
+    /// Which record of the ring this is of; `None` of a hub of one process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) epoch: Option<u64>,
+    /// All clusters.
+    pub(crate) clusters: u64,
+    /// Of these, on the way to their owners.
+    pub(crate) moving: u64,
+    /// What is moving or waits, and why.
+    pub(crate) reasons: Vec<String>,
+    /// What else to know; empty when nothing is.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) note: String,
 }
 
 /// An item of a list.
@@ -111,7 +144,13 @@ impl<T: View> Page<T> {
     /// Keeps what was asked for by name.
     fn new(items: Vec<T>, next: String, query: &Query) -> Self {
         let items = items.into_iter().filter(|item| query.wants(item.name())).collect();
-        Self { items, next }
+        Self { items, next, whole: Whole::default() }
+    }
+
+    /// Adds the hub processes that did not answer in time.
+    fn without(self, unanswered: Vec<String>) -> Self {
+        let whole = Whole { unanswered: unanswered.into_iter().collect(), ..self.whole };
+        Self { whole, ..self }
     }
 }
 
@@ -121,6 +160,7 @@ pub(crate) async fn list_all<T: View>(hub: &Hub, query: &Query) -> Result<Vec<T>
     let mut token = String::new();
     loop {
         let page = T::page(hub, query, token).await?;
+        hub.miss(&page.whole.unanswered);
         all.extend(page.items);
         if page.next.is_empty() {
             return Ok(all);

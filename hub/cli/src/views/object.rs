@@ -135,6 +135,6 @@ impl View for ObjectView {
             .call(query.objects(token), |mut client, request| async move { client.list_objects(request).await })
             .await?;
         let objects: Result<Vec<Self>, Failure> = answer.objects.into_iter().map(Self::from_wire).collect();
-        Ok(Page::new(objects?, answer.next_page_token, query))
+        Ok(Page::new(objects?, answer.next_page_token, query).without(answer.unanswered))
     }
 }

@@ -72,6 +72,6 @@ impl View for ProposalView {
         let answer =
             hub.call(request, |mut client, request| async move { client.list_proposals(request).await }).await?;
         let proposals: Result<Vec<Self>, Failure> = answer.proposals.into_iter().map(Self::from_wire).collect();
-        Ok(Page::new(proposals?, String::new(), query))
+        Ok(Page::new(proposals?, String::new(), query).without(answer.unanswered))
     }
 }

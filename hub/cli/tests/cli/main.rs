@@ -5,5 +5,6 @@ mod edits;
 mod kubeconfig;
 mod looking;
 mod reaching;
+mod shards;
 mod support;
 mod tokens;

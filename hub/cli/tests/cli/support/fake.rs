@@ -15,7 +15,7 @@ use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::WatchStream;
 use tonic::{Code, Request, Response, Status};
 
-use super::api;
+use super::{api, processes};
 
 /// Installs that deleting the assignment `payments/podinfo` removes.
 pub(crate) const INSTALLS: u64 = 12;
@@ -33,6 +33,8 @@ pub(crate) struct Fake {
     pub(crate) on_kubernetes: AtomicBool,
     /// Lets nobody change anything.
     pub(crate) denies: AtomicBool,
+    /// Is several processes, one of which does not answer.
+    pub(crate) is_many: AtomicBool,
     /// What is left of a cluster that is being emptied.
     left: Mutex<Option<u64>>,
     pub(crate) clusters: Mutex<Vec<Cluster>>,
@@ -52,6 +54,7 @@ impl Default for Fake {
             silent: AtomicBool::new(false),
             on_kubernetes: AtomicBool::new(false),
             denies: AtomicBool::new(false),
+            is_many: AtomicBool::new(false),
             left: Mutex::new(None),
             clusters: Mutex::new(clusters),
             notice: watch::channel(0).0,
@@ -107,7 +110,7 @@ fn join_token() -> JoinToken {
     }
 }
 
-fn refusal(code: Code, name: &str, message: &str) -> Status {
+pub(super) fn refusal(code: Code, name: &str, message: &str) -> Status {
     let mut status = Status::new(code, message);
     status.metadata_mut().insert("starling-error", name.parse().expect("a code's name is a header"));
     status
@@ -117,6 +120,11 @@ impl Fake {
     /// Returns what changed, as text.
     pub(crate) fn changed(&self) -> String {
         self.changes.lock().expect("no test panicked inside").join("\n")
+    }
+
+    /// Names the processes that do not answer.
+    fn unanswered(&self) -> Vec<String> {
+        if self.is_many.load(Ordering::Relaxed) { vec!["hub-1".into()] } else { Vec::new() }
     }
 
     fn change(&self, request: &impl std::fmt::Debug) {
@@ -149,6 +157,7 @@ impl AdminService for Fake {
             clusters: 3,
             live: 2,
             ready: 2,
+            unanswered: self.unanswered(),
             source: if self.on_kubernetes.load(Ordering::Relaxed) { "kubernetes".into() } else { "directory".into() },
             ..GetStatusResponse::default()
         }))
@@ -300,7 +309,7 @@ impl AdminService for Fake {
             installs: 7,
             ..Proposal::default()
         };
-        Ok(Response::new(ListProposalsResponse { proposals: vec![proposal] }))
+        Ok(Response::new(ListProposalsResponse { proposals: vec![proposal], unanswered: self.unanswered() }))
     }
 
     async fn list_clusters(
@@ -313,7 +322,7 @@ impl AdminService for Fake {
         clusters.retain(|cluster| selector.workspace.is_empty() || cluster.workspace == selector.workspace);
         clusters.retain(|cluster| selector.names.is_empty() || selector.names.contains(&cluster.name));
         let (clusters, next_page_token, total) = page(clusters, request.page);
-        Ok(Response::new(ListClustersResponse { clusters, next_page_token, total }))
+        Ok(Response::new(ListClustersResponse { clusters, next_page_token, total, unanswered: self.unanswered() }))
     }
 
     async fn list_addons(&self, _: Request<ListAddonsRequest>) -> Result<Response<ListAddonsResponse>, Status> {
@@ -326,7 +335,8 @@ impl AdminService for Fake {
     ) -> Result<Response<ListAssignmentsResponse>, Status> {
         let assignment =
             |name: &str| Assignment { namespace: "payments".into(), name: name.into(), ..Assignment::default() };
-        Ok(Response::new(ListAssignmentsResponse { assignments: vec![assignment("podinfo"), assignment("unused")] }))
+        let assignments = vec![assignment("podinfo"), assignment("unused")];
+        Ok(Response::new(ListAssignmentsResponse { assignments, unanswered: self.unanswered() }))
     }
 
     async fn list_objects(
@@ -344,7 +354,7 @@ impl AdminService for Fake {
         objects
             .retain(|object| request.name.is_empty() || status(object).key.is_some_and(|key| key.name == request.name));
         let (objects, next_page_token, total) = page(objects, request.page);
-        Ok(Response::new(ListObjectsResponse { objects, next_page_token, total }))
+        Ok(Response::new(ListObjectsResponse { objects, next_page_token, total, unanswered: self.unanswered() }))
     }
 
     async fn list_installs(&self, _: Request<ListInstallsRequest>) -> Result<Response<ListInstallsResponse>, Status> {
@@ -413,5 +423,23 @@ impl AdminService for Fake {
         self.change(request.get_ref());
         self.holds.store(false, Ordering::Relaxed);
         Ok(Response::new(RecoverStoreResponse { era_number: 2, position: 4096 }))
+    }
+
+    async fn list_shards(&self, _: Request<ListShardsRequest>) -> Result<Response<ListShardsResponse>, Status> {
+        if self.denies.load(Ordering::Relaxed) {
+            let message = "jane may not list hubs; the ClusterRole starling-platform-admin allows it: ask for a \
+                           ClusterRoleBinding";
+            return Err(refusal(Code::PermissionDenied, "permission-denied", message));
+        }
+        let is_many = self.is_many.load(Ordering::Relaxed);
+        let answer = ListShardsResponse { unanswered: self.unanswered(), ..processes::listed(is_many) };
+        Ok(Response::new(answer))
+    }
+
+    async fn simulate_shards(
+        &self,
+        request: Request<SimulateShardsRequest>,
+    ) -> Result<Response<SimulateShardsResponse>, Status> {
+        processes::simulated(request.get_ref()).map(Response::new)
     }
 }

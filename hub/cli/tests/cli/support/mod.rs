@@ -2,6 +2,7 @@
 
 pub(crate) mod api;
 pub(crate) mod fake;
+mod processes;
 
 use std::io::Write as _;
 use std::net::SocketAddr;
