@@ -13,6 +13,7 @@ pub mod inputs;
 pub mod keyring;
 pub mod kubernetes;
 pub mod metrics;
+pub mod moving;
 pub mod ports;
 pub mod serve;
 pub mod session;

@@ -108,7 +108,7 @@ impl Endpoints {
                 Ok(Err(login)) => Verdict::of(doing, &login),
                 Err(_) => Verdict::Elsewhere(format!("no answer within {} ms", within.as_millis())),
             };
-            match verdict {
+            match self.judge(verdict) {
                 Verdict::Final(refusal) => return Err(Failure { refusal, in_doubt }),
                 Verdict::LogInAgain(problem) if logins < 2 => {
                     logins += 1;
@@ -143,6 +143,14 @@ impl Endpoints {
         if moved.is_ok() {
             let (failed, next) = (&self.endpoints[failed].url, &self.endpoints[next].url);
             tracing::warn!(endpoint = %failed, next = %next, problem, "etcd does not answer");
+        }
+    }
+
+    /// Knows that logging in again is of no use to somebody without a login.
+    pub(super) fn judge(&self, verdict: Verdict) -> Verdict {
+        match verdict {
+            Verdict::LogInAgain(problem) if self.login.is_none() => Verdict::no_login(&problem),
+            verdict => verdict,
         }
     }
 

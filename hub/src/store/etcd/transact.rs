@@ -40,7 +40,7 @@ enum Effect {
 }
 
 /// What became of one attempt.
-enum Step {
+pub(super) enum Step {
     Committed(i64),
     Conflict,
     Again,
@@ -87,7 +87,7 @@ impl Inner {
     }
 
     /// Finds out whether the transaction in doubt was carried out, and at which revision; afterwards it never will be.
-    async fn settle(&self, writer: &mut Writer) -> Result<Option<i64>, StoreError> {
+    pub(super) async fn settle(&self, writer: &mut Writer) -> Result<Option<i64>, StoreError> {
         let Some(known) = writer.modified else {
             let response = self.txn("read", Txn::new().and_then([wire::look(&self.names.writer)])).await?.value;
             writer.modified = Some(first(wire::seen(response)).modified);
@@ -158,7 +158,7 @@ impl Inner {
         Ok(None)
     }
 
-    async fn attempt(
+    pub(super) async fn attempt(
         &self,
         writer: &mut Writer,
         transaction: &Transaction,

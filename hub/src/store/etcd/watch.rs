@@ -107,7 +107,7 @@ impl EtcdWatch {
         self.stream = None;
         // What was heard in part is heard again.
         self.transactions.retain(|heard| heard.whole);
-        let problem = match verdict {
+        let problem = match self.inner.endpoints.judge(verdict) {
             Verdict::Final(Refusal::Compacted) => {
                 self.compacted = true;
                 return Ok(());
