@@ -166,7 +166,8 @@ fn explain(status: &Status) -> String {
     let mut cause = status.source();
     while let Some(error) = cause {
         let next = error.to_string();
-        if !text.contains(&next) {
+        // What a channel says of every problem is no news.
+        if !text.contains(&next) && next != "transport error" {
             text = if text.is_empty() { next } else { format!("{text}: {next}") };
         }
         cause = error.source();

@@ -18,6 +18,9 @@ use super::wire::{self, Seen};
 use crate::ports::EntropyExt as _;
 use crate::store::{Outcome, StoreError, Transaction, Write};
 
+/// How often a transaction is tried at least.
+const ROUNDS: usize = 4;
+
 /// What is known of the process's own key.
 #[derive(Debug, Default)]
 pub(super) struct Writer {
@@ -55,8 +58,10 @@ impl Inner {
             tracing::info!("a transaction that was in doubt had been carried out");
         }
         let nonce = self.entropy.bytes::<16>();
-        let deadline = Instant::now() + CALL;
-        while Instant::now() < deadline {
+        let (deadline, mut rounds) = (Instant::now() + CALL, 0);
+        // Staging and helping take their time without anybody being in the way.
+        while rounds < ROUNDS || Instant::now() < deadline {
+            rounds += 1;
             let witness = match self.effect(transaction).await? {
                 Effect::Done(Outcome::Conflict) if writer.unsettled.is_some() => {
                     return self.conclude(&mut writer).await;

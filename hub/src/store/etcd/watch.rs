@@ -118,7 +118,7 @@ impl EtcdWatch {
                 problem
             }
             Verdict::Elsewhere(problem) => {
-                self.inner.endpoints.rotate(endpoint, &problem);
+                self.inner.endpoints.rotate(endpoint, self.failing_since.is_none().then_some(&problem));
                 problem
             }
         };

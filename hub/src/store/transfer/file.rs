@@ -172,7 +172,9 @@ mod tests {
     fn a_file_round_trips_and_every_damage_is_noticed() {
         let bytes = encode("lab", &records());
         assert_eq!(bytes, encode("lab", &records()));
-        assert!(bytes.starts_with(b"starling-store 1\n{\"fleet\":\"lab\",\"records\":3}\n\x01\0\0\0a\x01\0\0\0001"));
+        let start =
+            [&b"starling-store 1\n{\"fleet\":\"lab\",\"records\":3}\n"[..], &[1, 0, 0, 0], b"a", &[1, 0, 0, 0], b"1"];
+        assert!(bytes.starts_with(&start.concat()), "it is a format that others read");
         assert_eq!(decode(bytes.clone().into()).unwrap(), ("lab".to_owned(), records()));
         for end in 0..bytes.len() {
             assert!(decode(bytes[..end].to_vec().into()).is_err(), "{end}");

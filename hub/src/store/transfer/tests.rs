@@ -36,7 +36,8 @@ async fn fleet(name: &str) -> MemoryStore {
 
 #[tokio::test]
 async fn a_store_moves_from_any_kind_to_any_and_again_changes_nothing() {
-    let (source, etcd, back) = (fleet("lab").await, TestEtcd::shared().store().await, memory());
+    let server = TestEtcd::shared();
+    let (source, etcd, back) = (fleet("lab").await, server.store().await, memory());
     let content = Content::of(&source, "lab", false).await.unwrap();
     assert_eq!(content.summary().to_string(), "fleet lab, before its first era, position 77, 5 records");
     assert_eq!(content.write_into(&etcd).await.unwrap(), Written::Now);
@@ -56,7 +57,8 @@ async fn a_store_moves_from_any_kind_to_any_and_again_changes_nothing() {
 
 #[tokio::test]
 async fn thousands_of_records_move_whole() {
-    let (source, etcd) = (fleet("lab").await, TestEtcd::shared().store().await);
+    let server = TestEtcd::shared();
+    let (source, etcd) = (fleet("lab").await, server.store().await);
     let writes = (0..4000).map(|n| Write::put(format!("starling/v1/summary/hub-0/{n:05}"), vec![b'x'; 500]));
     put(&source, writes.collect()).await;
     let content = Content::of(&source, "lab", false).await.unwrap();
