@@ -77,9 +77,9 @@ pub enum TransferError {
     )]
     NotEmpty {
         /// What it holds.
-        found: Summary,
+        found: Box<Summary>,
         /// What would be written.
-        wanted: Summary,
+        wanted: Box<Summary>,
     },
     /// Somebody writes into the target.
     #[error("somebody else writes into the target: stop every hub on it first")]
@@ -132,7 +132,10 @@ impl Content {
                 if found.records == self.records {
                     return Ok(Written::Before);
                 }
-                return Err(TransferError::NotEmpty { found: found.summary, wanted: self.summary.clone() });
+                return Err(TransferError::NotEmpty {
+                    found: Box::new(found.summary),
+                    wanted: Box::new(self.summary.clone()),
+                });
             }
             let absent = |key: &str| Compare::Absent(key.into());
             let compares = vec![absent(keys::FORMAT_KEY), absent(keys::FLEET), absent(keys::POSITION)];

@@ -74,7 +74,7 @@ impl EtcdWatch {
     pub(super) async fn open(&mut self) -> Result<(), StoreError> {
         let endpoints = &self.inner.endpoints;
         let opened = timeout(ATTEMPT, async {
-            let mut chosen = endpoints.chosen().await.map_err(|(index, error)| (index, error))?;
+            let mut chosen = endpoints.chosen().await?;
             let options = WatchOptions::new()
                 .with_range(end_of(&self.inner.names.outer(b"")))
                 .with_start_revision(self.after + 1)

@@ -68,7 +68,7 @@ struct Header {
 
 /// Writes a file.
 pub(super) fn write(path: &Path, fleet: &str, records: &BTreeMap<Vec<u8>, Bytes>) -> Result<(), FileError> {
-    if path.exists() && !header_of(path).is_some_and(|header| header.fleet == fleet) {
+    if path.exists() && header_of(path).is_none_or(|header| header.fleet != fleet) {
         return Err(FileError::Taken { path: path.to_owned(), fleet: fleet.to_owned() });
     }
     let written = replace(path, &encode(fleet, records));
@@ -78,7 +78,7 @@ pub(super) fn write(path: &Path, fleet: &str, records: &BTreeMap<Vec<u8>, Bytes>
 /// Reads a file, and returns its fleet and records.
 pub(super) fn read(path: &Path) -> Result<(String, BTreeMap<Vec<u8>, Bytes>), FileError> {
     let bytes = fs::read(path).map_err(|error| FileError::Io { what: "read", path: path.to_owned(), error })?;
-    decode(bytes.into()).map_err(|problem| FileError::Unusable { path: path.to_owned(), problem })
+    decode(&bytes.into()).map_err(|problem| FileError::Unusable { path: path.to_owned(), problem })
 }
 
 fn encode(fleet: &str, records: &BTreeMap<Vec<u8>, Bytes>) -> Vec<u8> {
@@ -97,8 +97,8 @@ fn encode(fleet: &str, records: &BTreeMap<Vec<u8>, Bytes>) -> Vec<u8> {
     bytes
 }
 
-fn decode(bytes: Bytes) -> Result<(String, BTreeMap<Vec<u8>, Bytes>), String> {
-    let (format, header, _) = split_header(&bytes).ok_or("it does not begin as one")?;
+fn decode(bytes: &Bytes) -> Result<(String, BTreeMap<Vec<u8>, Bytes>), String> {
+    let (format, header, _) = split_header(bytes).ok_or("it does not begin as one")?;
     if format != FORMAT {
         return Err(format!("it has format {format:?}, and this build reads {FORMAT:?}: use the build that wrote it"));
     }
@@ -107,7 +107,7 @@ fn decode(bytes: Bytes) -> Result<(String, BTreeMap<Vec<u8>, Bytes>), String> {
         return Err("its checksum differs: it is cut short or was changed".to_owned());
     }
     let header: Header = serde_json::from_str(header).map_err(|error| format!("its header: {error}"))?;
-    let start = split_header(&bytes).map_or(end, |(_, _, start)| start);
+    let start = split_header(bytes).map_or(end, |(_, _, start)| start);
     let mut left = bytes.slice(start..end);
     let mut records = BTreeMap::new();
     while left.has_remaining() {
@@ -175,20 +175,20 @@ mod tests {
         let start =
             [&b"starling-store 1\n{\"fleet\":\"lab\",\"records\":3}\n"[..], &[1, 0, 0, 0], b"a", &[1, 0, 0, 0], b"1"];
         assert!(bytes.starts_with(&start.concat()), "it is a format that others read");
-        assert_eq!(decode(bytes.clone().into()).unwrap(), ("lab".to_owned(), records()));
+        assert_eq!(decode(&bytes.clone().into()).unwrap(), ("lab".to_owned(), records()));
         for end in 0..bytes.len() {
-            assert!(decode(bytes[..end].to_vec().into()).is_err(), "{end}");
+            assert!(decode(&bytes[..end].to_vec().into()).is_err(), "{end}");
         }
         for place in 0..bytes.len() {
             let mut changed = bytes.clone();
             changed[place] ^= 1;
-            assert!(decode(changed.into()).is_err(), "{place}");
+            assert!(decode(&changed.into()).is_err(), "{place}");
         }
     }
 
     #[test]
     fn another_format_says_so() {
-        let problem = decode(Bytes::from_static(b"starling-store 2\n{}\n")).unwrap_err();
+        let problem = decode(&Bytes::from_static(b"starling-store 2\n{}\n")).unwrap_err();
         assert!(problem.contains("format \"2\""), "{problem}");
     }
 

@@ -81,9 +81,9 @@ async fn members_die_and_pause_and_the_store_goes_on() {
     for round in 0..3 {
         let used = store.inner.endpoints.index();
         if round == 2 {
-            etcd.pause(used)
+            etcd.pause(used);
         } else {
-            etcd.kill(used)
+            etcd.kill(used);
         }
         let started = Instant::now();
         expected.push(commit(&store, vec![Write::put("k", format!("{round}"))]).await);
