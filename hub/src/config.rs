@@ -1,5 +1,6 @@
 //! The hub's flags and environment.
 
+mod moving;
 mod process;
 mod store;
 
@@ -16,6 +17,7 @@ use crate::keyring::{CLUSTER_LIFETIME, ServerNames};
 use crate::source::SourceKind;
 use crate::telemetry::LogFormat;
 
+pub use self::moving::{Command, MoveCommand, Place};
 pub use self::store::{StoreConfig, StoreKind};
 
 /// Open files that are not connections: the store, listeners, watched directories, what libraries open.
@@ -23,8 +25,12 @@ const OTHER_FILES: u64 = 512;
 
 /// The hub of a Starling fleet: one process, one source of documents, one file of state.
 #[derive(Clone, Debug, PartialEq, Eq, Parser)]
-#[command(name = "starling-hub", version)]
+#[command(name = "starling-hub", version, subcommand_negates_reqs = true)]
 pub struct Config {
+    /// What to do instead of running the hub.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
     /// The fleet's name; it is in every certificate and cannot be changed later
     #[arg(long, env = "STARLING_HUB_FLEET", default_value = "starling", value_parser = label)]
     pub fleet: String,

@@ -17,6 +17,7 @@ pub mod load;
 pub mod many;
 pub mod member;
 pub mod metrics;
+pub mod moving;
 pub mod peers;
 pub mod ports;
 pub mod serve;

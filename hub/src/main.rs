@@ -4,9 +4,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use starling_hub::config::Config;
+use starling_hub::config::{Command, Config, MoveCommand};
 use starling_hub::metrics::Metrics;
-use starling_hub::{serve, telemetry};
+use starling_hub::{moving, serve, telemetry};
 use starling_telemetry::export::{self, Export, ExportError, Service};
 
 /// How long the last traces of a stopping hub may take to leave.
@@ -15,6 +15,9 @@ const LAST_TRACES: Duration = Duration::from_secs(2);
 fn main() -> ExitCode {
     let (config, metrics) = (Config::parse(), Metrics::new());
     let runtime = tokio::runtime::Runtime::new().expect("the system has threads for a runtime");
+    if let Some(Command::Store { command }) = &config.command {
+        return runtime.block_on(do_once(command));
+    }
     runtime.block_on(run(&config, metrics))
 }
 
@@ -33,6 +36,17 @@ async fn run(config: &Config, metrics: Metrics) -> ExitCode {
     let Err(error) = outcome else { return ExitCode::SUCCESS };
     tracing::error!(error = format!("{error:#}"), "the hub ends");
     ExitCode::FAILURE
+}
+
+/// Does what a command says and tells what was done.
+async fn do_once(command: &MoveCommand) -> ExitCode {
+    match moving::run(command).await {
+        Ok(done) => {
+            println!("{done}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => refuse(&error),
+    }
 }
 
 /// Starts exporting traces where somebody asks for it.

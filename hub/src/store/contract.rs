@@ -8,10 +8,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use starling_model::Millis;
 
+use super::etcd::testing::{Setup, TestEtcd};
 use super::memory::MemoryStore;
 use super::redb::RedbStore;
 use super::{
-    Compare, Event, MAX_VALUE_BYTES, Outcome, Revision, Store, StoreError, Transaction, Watch, Watched, Write,
+    Compare, Event, MAX_COMPARES, MAX_VALUE_BYTES, Outcome, Revision, Store, StoreError, Transaction, Watch, Watched,
+    Write,
 };
 use crate::ports::Clock;
 
@@ -19,11 +21,34 @@ use crate::ports::Clock;
 #[derive(Default)]
 pub(super) struct HandClock(AtomicU64);
 
-/// A store to test, with the clock that its leases follow and whatever it stands on.
+/// A store to test, with whatever it stands on.
 struct Subject {
     store: Arc<dyn Store>,
-    clock: Arc<HandClock>,
-    _directory: Option<tempfile::TempDir>,
+    ground: Ground,
+}
+
+/// What a store stands on, and what its leases follow.
+enum Ground {
+    Memory(Arc<HandClock>),
+    File(Arc<HandClock>, #[expect(dead_code, reason = "it is removed when the test ends")] tempfile::TempDir),
+    Etcd(Arc<TestEtcd>),
+}
+
+impl Subject {
+    /// A second of a clock that a test moves; less where a test has to wait.
+    fn second(&self) -> Duration {
+        match &self.ground {
+            Ground::Memory(_) | Ground::File(..) => Duration::from_secs(1),
+            Ground::Etcd(_) => Duration::from_millis(300),
+        }
+    }
+
+    async fn pass(&self, duration: Duration) {
+        match &self.ground {
+            Ground::Memory(clock) | Ground::File(clock, _) => clock.pass(duration),
+            Ground::Etcd(_) => tokio::time::sleep(duration).await,
+        }
+    }
 }
 
 impl HandClock {
@@ -51,20 +76,31 @@ impl fmt::Debug for HandClock {
 fn in_memory() -> Subject {
     let clock = Arc::new(HandClock::default());
     let store = Arc::new(MemoryStore::empty(Arc::<HandClock>::clone(&clock)));
-    Subject { store, clock, _directory: None }
+    Subject { store, ground: Ground::Memory(clock) }
 }
 
 fn in_a_file() -> Subject {
     let clock = Arc::new(HandClock::default());
     let directory = tempfile::tempdir().unwrap();
     let store = RedbStore::open(&directory.path().join("store.redb"), Arc::<HandClock>::clone(&clock)).unwrap();
-    Subject { store: Arc::new(store), clock, _directory: Some(directory) }
+    Subject { store: Arc::new(store), ground: Ground::File(clock, directory) }
+}
+
+async fn in_etcd(test: &str) -> Subject {
+    // What others write counts as well, and what is compacted is lost to all of them.
+    let is_alone = ["revisions_count_changes", "a_watch_that_fell_behind_is_told"].contains(&test);
+    let etcd = if is_alone { TestEtcd::start(&Setup::default()) } else { TestEtcd::shared() };
+    let store = etcd.store().await;
+    Subject { store: Arc::new(store), ground: Ground::Etcd(etcd) }
 }
 
 macro_rules! contract {
     ($($test:ident),* $(,)?) => {
         mod memory { $(#[tokio::test] async fn $test() { super::$test(super::in_memory()).await; })* }
         mod redb { $(#[tokio::test] async fn $test() { super::$test(super::in_a_file()).await; })* }
+        mod etcd {
+            $(#[tokio::test] async fn $test() { super::$test(super::in_etcd(stringify!($test)).await).await; })*
+        }
     };
 }
 
@@ -77,6 +113,7 @@ contract!(
     a_watch_goes_on_where_a_range_ended,
     a_watch_that_fell_behind_is_told,
     a_watch_wakes,
+    a_large_transaction_is_whole,
     a_lease_ends_its_keys,
     a_key_leaves_its_lease,
     limits_are_errors,
@@ -109,12 +146,14 @@ fn keys(events: &[Event]) -> Vec<&str> {
 
 async fn a_range_is_ordered_and_bounded_by_its_prefix(subject: Subject) {
     let store = &*subject.store;
-    assert_eq!(store.range(b"").await.unwrap(), super::Range::default());
+    assert!(store.range(b"").await.unwrap().entries.is_empty());
+    assert_eq!(store.any(b"").await.unwrap(), None);
     let revision = commit(store, ["b/1", "a/2", "a/1", "a", "a0"].map(|key| Write::put(key, key)).into()).await;
     let range = store.range(b"a/").await.unwrap();
     assert_eq!(range.revision, revision);
     assert_eq!(range.entries.iter().map(|entry| entry.value.as_ref()).collect::<Vec<_>>(), [b"a/1", b"a/2"]);
     assert_eq!(store.range(b"").await.unwrap().entries.len(), 5);
+    assert!(store.any(b"a/").await.unwrap().is_some_and(|key| key.starts_with(b"a/")));
 }
 
 async fn a_transaction_is_whole_or_not_at_all(subject: Subject) {
@@ -202,6 +241,11 @@ async fn a_watch_that_fell_behind_is_told(subject: Subject) {
     for _ in 0..40 {
         commit(store, vec![Write::put("k", large.clone())]).await;
     }
+    if let Ground::Etcd(etcd) = &subject.ground {
+        // etcd keeps what a watch has not taken yet; who comes too late is told.
+        etcd.compact().await;
+        watch = store.watch(b"", Revision(0)).await.unwrap();
+    }
     assert_eq!(next(&mut *watch).await, Watched::Compacted);
     let range = store.range(b"").await.unwrap();
     let mut watch = store.watch(b"", range.revision).await.unwrap();
@@ -219,19 +263,20 @@ async fn a_watch_wakes(subject: Subject) {
 }
 
 async fn a_lease_ends_its_keys(subject: Subject) {
-    let (store, second) = (&*subject.store, Duration::from_secs(1));
+    let (store, second) = (&*subject.store, subject.second());
     let lease = store.grant(10 * second).await.unwrap();
     let put = Write::Put { key: "leased".into(), value: "v".into(), lease: Some(lease) };
     let at = commit(store, vec![put, Write::put("kept", "v")]).await;
     let mut watch = store.watch(b"", at).await.unwrap();
-    subject.clock.pass(9 * second);
+    assert_eq!(store.get(b"leased").await.unwrap().unwrap().lease, Some(lease));
+    subject.pass(7 * second).await;
     store.keep_alive(lease).await.unwrap();
-    subject.clock.pass(9 * second);
+    subject.pass(7 * second).await;
     assert!(value(store, "leased").await.is_some(), "it was kept alive");
-    subject.clock.pass(second);
+    subject.pass(3 * second).await;
+    assert!(matches!(next(&mut *watch).await, Watched::Events { events, .. } if keys(&events) == ["leased"]));
     assert!(value(store, "leased").await.is_none());
     assert!(value(store, "kept").await.is_some());
-    assert!(matches!(next(&mut *watch).await, Watched::Events { events, .. } if keys(&events) == ["leased"]));
     assert!(matches!(store.keep_alive(lease).await, Err(StoreError::LeaseEnded(ended)) if ended == lease));
     let put = Write::Put { key: "late".into(), value: "v".into(), lease: Some(lease) };
     let late = store.transact(Transaction { compares: vec![], writes: vec![put] }).await;
@@ -266,6 +311,53 @@ async fn limits_are_errors(subject: Subject) {
     let twice = transact(vec![Write::put("fine", "v"), Write::delete("fine")]).await;
     assert!(matches!(twice, Err(StoreError::WrittenTwice(key)) if key == "fine"));
     assert!(value(store, "fine").await.is_none());
+    let compares = vec![Compare::Absent("k".into()); MAX_COMPARES + 1];
+    let many = store.transact(Transaction { compares, writes: vec![] }).await;
+    assert!(matches!(many, Err(StoreError::TooManyCompares(_))));
+}
+
+async fn a_large_transaction_is_whole(subject: Subject) {
+    let store = &*subject.store;
+    commit(store, vec![Write::put("position", "1"), Write::put("l/old", "1"), Write::put("l/00007", "old")]).await;
+    let start = store.range(b"").await.unwrap().revision;
+    let (mut whole, mut part) =
+        (store.watch(b"l/", start).await.unwrap(), store.watch(b"position", start).await.unwrap());
+
+    let mut writes: Vec<Write> = (0..3000).map(|n| Write::put(format!("l/{n:05}"), vec![b'x'; 900])).collect();
+    writes.push(Write::delete("l/old"));
+    writes.push(Write::delete("l/missing"));
+    writes.push(Write::put("position", "2"));
+    let at = |position: &'static str| vec![Compare::ValueEquals("position".into(), position.into())];
+    let refused = Transaction { compares: at("9"), writes: writes.clone() };
+    assert_eq!(store.transact(refused).await.unwrap(), Outcome::Conflict);
+    let committed = store.transact(Transaction { compares: at("1"), writes }).await.unwrap();
+    let Outcome::Committed(revision) = committed else { panic!("committed") };
+
+    let Watched::Events { revision: seen, events } = next(&mut *whole).await else { panic!("events") };
+    let mut expected: Vec<String> = (0..3000).map(|n| format!("l/{n:05}")).collect();
+    expected.push("l/old".to_owned());
+    assert_eq!((seen, keys(&events)), (revision, expected.iter().map(String::as_str).collect()));
+    assert!(matches!(&events[7], Event::Put(put) if put.created < revision && put.modified == revision));
+    assert!(matches!(&events[8], Event::Put(put) if put.created == revision && put.value.len() == 900));
+    let Watched::Events { revision: seen, events } = next(&mut *part).await else { panic!("events") };
+    assert_eq!((seen, keys(&events)), (revision, vec!["position"]));
+
+    let range = store.range(b"").await.unwrap();
+    assert_eq!(range.entries.len(), 3001);
+    assert!(range.revision >= revision);
+    assert_eq!(
+        store.get(b"position").await.unwrap().unwrap().modified,
+        revision,
+        "what is compared keeps its revision"
+    );
+    let after = commit(store, vec![Write::put("l/00001", "after")]).await;
+    assert!(matches!(next(&mut *whole).await, Watched::Events { revision, .. } if revision == after));
+
+    let all = (0..3000).map(|n| Write::delete(format!("l/{n:05}"))).collect();
+    let emptied = commit(store, all).await;
+    let Watched::Events { revision: seen, events } = next(&mut *whole).await else { panic!("events") };
+    assert_eq!((seen, events.len()), (emptied, 3000));
+    assert_eq!(store.range(b"").await.unwrap().entries.len(), 1);
 }
 
 async fn writers_do_not_lose_updates(subject: Subject) {

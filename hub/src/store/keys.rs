@@ -111,6 +111,17 @@ pub enum Record {
     Other,
 }
 
+/// Whose a store is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// It is empty.
+    Nobody,
+    /// It is a fleet's, from before fleets had a name in their stores.
+    Unnamed,
+    /// It is this fleet's.
+    Fleet(String),
+}
+
 /// A key or a value that this build does not understand.
 #[derive(Debug, thiserror::Error)]
 #[error("{key}: {problem}")]
@@ -124,37 +135,49 @@ pub struct CodecError {
 /// Checks whose store it is and its format, and writes both into an empty one.
 ///
 /// # Errors
-/// [`StoreError::Format`] if another build wrote it, [`StoreError::OtherFleet`] if it is another fleet's, [`StoreError::Foreign`] if
-/// something else is there; whatever the store says.
+/// [`StoreError::OtherFleet`] if it is another fleet's; as [`owner`].
 pub async fn ensure_format(store: &dyn Store, fleet: &str) -> Result<(), StoreError> {
     loop {
-        let at = |key: &'static str| async move { store.get(key.as_bytes()).await };
-        let (format, owner) = (at(FORMAT_KEY).await?, at(FLEET).await?);
-        let (mut compares, mut writes) = (Vec::new(), vec![Write::put(FLEET, fleet.to_owned())]);
-        match (format, owner) {
-            (Some(format), _) if format.value != FORMAT => return Err(other_format(&format.value)),
-            (Some(_), Some(owner)) if owner.value == fleet => return Ok(()),
-            (_, Some(owner)) => {
-                let found = String::from_utf8_lossy(&owner.value).into_owned();
-                return Err(StoreError::OtherFleet { found, wanted: fleet.to_owned() });
-            }
-            // Written before fleets had a name in their stores.
-            (Some(_), None) => compares.push(Compare::ValueEquals(FORMAT_KEY.into(), FORMAT.into())),
-            (None, None) => {
-                if let Some(key) = store.any(b"").await? {
-                    // Another process may have begun between the looks; the next look tells.
-                    if at(FORMAT_KEY).await?.is_some() {
-                        continue;
-                    }
-                    return Err(not_ours(&key));
-                }
+        let (mut compares, mut writes) =
+            (vec![Compare::Absent(FLEET.into())], vec![Write::put(FLEET, fleet.to_owned())]);
+        match owner(store).await? {
+            Owner::Fleet(owner) if owner == fleet => return Ok(()),
+            Owner::Fleet(found) => return Err(StoreError::OtherFleet { found, wanted: fleet.to_owned() }),
+            Owner::Unnamed => compares.push(Compare::ValueEquals(FORMAT_KEY.into(), FORMAT.into())),
+            Owner::Nobody => {
                 compares.push(Compare::Absent(FORMAT_KEY.into()));
                 writes.push(Write::put(FORMAT_KEY, FORMAT));
             }
         }
-        compares.push(Compare::Absent(FLEET.into()));
         if matches!(store.transact(Transaction { compares, writes }).await?, Outcome::Committed(_)) {
             return Ok(());
+        }
+    }
+}
+
+/// Returns whose store it is.
+///
+/// # Errors
+/// [`StoreError::Format`] if another build wrote it, [`StoreError::Foreign`] if something else is there; whatever the store says.
+pub async fn owner(store: &dyn Store) -> Result<Owner, StoreError> {
+    let mut key: Option<Vec<u8>> = None;
+    // Looked at again after a key was found: another process may have begun between the looks.
+    loop {
+        if let Some(format) = store.get(FORMAT_KEY.as_bytes()).await? {
+            if format.value != FORMAT {
+                return Err(other_format(&format.value));
+            }
+            let fleet = store.get(FLEET.as_bytes()).await?;
+            return Ok(
+                fleet.map_or(Owner::Unnamed, |fleet| Owner::Fleet(String::from_utf8_lossy(&fleet.value).into_owned()))
+            );
+        }
+        if let Some(key) = &key {
+            return Err(not_ours(key));
+        }
+        key = store.any(b"").await?;
+        if key.is_none() {
+            return Ok(Owner::Nobody);
         }
     }
 }
@@ -285,7 +308,15 @@ pub fn encode_position(position: Position) -> Bytes {
 /// # Errors
 /// A key or value that this build does not understand.
 pub fn decode_entry(entry: &KeyValue) -> Result<Record, CodecError> {
-    read(&entry.key, Some(&entry.value))
+    decode_record(&entry.key, &entry.value)
+}
+
+/// Reads a key with its value.
+///
+/// # Errors
+/// A key or value that this build does not understand.
+pub fn decode_record(key: &[u8], value: &[u8]) -> Result<Record, CodecError> {
+    read(key, Some(value))
 }
 
 /// Reads an event of a watch.

@@ -12,6 +12,7 @@ mod lease;
 mod medium;
 pub mod memory;
 pub mod redb;
+pub mod transfer;
 
 #[cfg(test)]
 mod contract;

@@ -108,7 +108,7 @@ impl Endpoints {
                 Ok(Err(login)) => Verdict::of(doing, &login),
                 Err(_) => Verdict::Elsewhere(format!("no answer within {} ms", within.as_millis())),
             };
-            match verdict {
+            match self.judge(verdict) {
                 Verdict::Final(refusal) => return Err(Failure { refusal, in_doubt }),
                 Verdict::LogInAgain(problem) if logins < 2 => {
                     logins += 1;
@@ -117,7 +117,7 @@ impl Endpoints {
                 }
                 Verdict::Elsewhere(problem) | Verdict::LogInAgain(problem) => {
                     in_doubt = true;
-                    self.rotate(index, &problem);
+                    self.rotate(index, problems[index].is_none().then_some(&problem));
                     problems[index] = Some(problem);
                     if problems.iter().all(Option::is_some) {
                         sleep(PAUSE.min(deadline.saturating_duration_since(Instant::now()))).await;
@@ -136,13 +136,23 @@ impl Endpoints {
         }
     }
 
-    /// Chooses the next endpoint after one failed, unless somebody else has done so already.
-    pub(super) fn rotate(&self, failed: usize, problem: &str) {
+    /// Chooses the next endpoint after one failed, unless somebody else has done so already, and tells of a problem that is news.
+    pub(super) fn rotate(&self, failed: usize, news: Option<&String>) {
         let next = (failed + 1) % self.endpoints.len();
         let moved = self.chosen.compare_exchange(failed, next, Ordering::Relaxed, Ordering::Relaxed);
-        if moved.is_ok() {
+        if let (Ok(_), Some(problem)) = (moved, news)
+            && next != failed
+        {
             let (failed, next) = (&self.endpoints[failed].url, &self.endpoints[next].url);
-            tracing::warn!(endpoint = %failed, next = %next, problem, "etcd does not answer");
+            tracing::warn!(endpoint = %failed, next = %next, problem, "an endpoint of etcd fails, going to the next");
+        }
+    }
+
+    /// Knows that logging in again is of no use to somebody without a login.
+    pub(super) fn judge(&self, verdict: Verdict) -> Verdict {
+        match verdict {
+            Verdict::LogInAgain(problem) if self.login.is_none() => Verdict::no_login(&problem),
+            verdict => verdict,
         }
     }
 

@@ -47,7 +47,7 @@ const KNOWN: [(&str, Kind); 14] = [
              `etcdctl alarm disarm`",
         ),
     ),
-    ("user name is empty", Kind::Advice("etcd asks for a user: set --etcd-user and --etcd-password-file")),
+    ("user name is empty", Kind::LogInAgain),
     (
         "authentication failed",
         Kind::Advice("etcd does not know this user with this password: check --etcd-user and --etcd-password-file"),
@@ -102,6 +102,11 @@ impl Verdict {
             None if is_transient(code) => Self::Elsewhere(explain(status)),
             None => Self::refused(format!("it says: {}", explain(status))),
         }
+    }
+
+    /// Says that a login is asked for and none is configured.
+    pub(super) fn no_login(problem: &str) -> Self {
+        Self::refused(format!("etcd asks for a user: set --etcd-user and --etcd-password-file (it says: {problem})"))
     }
 
     fn refused(problem: String) -> Self {
@@ -161,7 +166,8 @@ fn explain(status: &Status) -> String {
     let mut cause = status.source();
     while let Some(error) = cause {
         let next = error.to_string();
-        if !text.contains(&next) {
+        // What a channel says of every problem is no news.
+        if !text.contains(&next) && next != "transport error" {
             text = if text.is_empty() { next } else { format!("{text}: {next}") };
         }
         cause = error.source();
@@ -191,7 +197,6 @@ mod tests {
         for (code, message, expected) in [
             (Code::ResourceExhausted, "etcdserver: mvcc: database space exceeded", "alarm disarm"),
             (Code::PermissionDenied, "etcdserver: permission denied", "grant its role readwrite"),
-            (Code::InvalidArgument, "etcdserver: user name is empty", "--etcd-user"),
             (Code::InvalidArgument, "etcdserver: request is too large", "--max-request-bytes"),
             (Code::Unimplemented, "unknown service", "unknown service"),
         ] {
@@ -203,6 +208,8 @@ mod tests {
         assert!(matches!(compacted, Verdict::Final(Refusal::Compacted)));
         let lease = verdict(Code::NotFound, "etcdserver: requested lease not found");
         assert!(matches!(lease, Verdict::Final(Refusal::LeaseNotFound)));
-        assert!(matches!(verdict(Code::Unauthenticated, "etcdserver: invalid auth token"), Verdict::LogInAgain(_)));
+        for message in ["etcdserver: invalid auth token", "etcdserver: user name is empty"] {
+            assert!(matches!(verdict(Code::InvalidArgument, message), Verdict::LogInAgain(_)));
+        }
     }
 }

@@ -74,12 +74,21 @@ impl EtcdStore {
         let endpoints = Endpoints::new(&endpoints, &dialer, tls.as_ref(), login)?;
         let names = Names::new(&prefix, &process);
         let inner = Arc::new(Inner { endpoints, names, entropy, writer: Mutex::default() });
-        inner.any(b"").await?;
+        inner.any(b"").await.map_err(first_answer)?;
         if let Err(error) = inner.sweep().await {
             tracing::warn!(%error, "cannot look for parts of transactions that were never committed");
         }
         Ok(Self { inner })
     }
+}
+
+/// Says what to look at when etcd has never answered.
+fn first_answer(error: StoreError) -> StoreError {
+    let StoreError::Unavailable { doing, problem } = error else { return error };
+    let problem = format!(
+        "{problem}; check --etcd-endpoints, that etcd runs, and --etcd-ca-file if its certificate is not taken"
+    );
+    StoreError::Unavailable { doing, problem }
 }
 
 impl fmt::Debug for EtcdStore {

@@ -30,8 +30,8 @@ pub(super) struct Parts {
     pub(super) head: Vec<u8>,
     /// What the commit does besides.
     pub(super) operations: Vec<TxnOp>,
+    pub(super) lease: i64,
     id: String,
-    lease: i64,
 }
 
 impl Inner {

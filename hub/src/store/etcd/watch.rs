@@ -74,7 +74,7 @@ impl EtcdWatch {
     pub(super) async fn open(&mut self) -> Result<(), StoreError> {
         let endpoints = &self.inner.endpoints;
         let opened = timeout(ATTEMPT, async {
-            let mut chosen = endpoints.chosen().await.map_err(|(index, error)| (index, error))?;
+            let mut chosen = endpoints.chosen().await?;
             let options = WatchOptions::new()
                 .with_range(end_of(&self.inner.names.outer(b"")))
                 .with_start_revision(self.after + 1)
@@ -107,7 +107,7 @@ impl EtcdWatch {
         self.stream = None;
         // What was heard in part is heard again.
         self.transactions.retain(|heard| heard.whole);
-        let problem = match verdict {
+        let problem = match self.inner.endpoints.judge(verdict) {
             Verdict::Final(Refusal::Compacted) => {
                 self.compacted = true;
                 return Ok(());
@@ -118,7 +118,7 @@ impl EtcdWatch {
                 problem
             }
             Verdict::Elsewhere(problem) => {
-                self.inner.endpoints.rotate(endpoint, &problem);
+                self.inner.endpoints.rotate(endpoint, self.failing_since.is_none().then_some(&problem));
                 problem
             }
         };
