@@ -123,6 +123,11 @@ impl Source {
         }
     }
 
+    /// Notes that another process reads from now on.
+    pub(crate) fn is_read_elsewhere(&self) {
+        self.parts.metrics.set_available(false);
+    }
+
     async fn read_kubernetes(&self, connection: &Connection, tasks: &Tasks) {
         let Some(documents) = &self.documents else { return };
         let (parts, working) = (&self.parts, tasks.stopping());

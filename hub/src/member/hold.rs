@@ -85,20 +85,23 @@ impl HoldKeeper {
             self.era = None;
             self.parts.hold.release();
         }
+        // What was told in an era before is over, whether or not it is seen to be gone yet.
+        let told = told.filter(|told| present <= told.era);
         if let Some(told) = &told {
             self.parts.hold.engage(told.reason);
         }
         let Some(reason) = self.parts.hold.reason() else { return Ok(()) };
         self.era.get_or_insert(present);
         if told.is_none() {
-            self.tell(reason).await?;
+            self.tell(reason, present).await?;
         }
         Ok(())
     }
 
-    async fn tell(&self, reason: hold::HoldReason) -> Result<(), StoreError> {
+    async fn tell(&self, reason: hold::HoldReason, era: u64) -> Result<(), StoreError> {
         let told = ToldHold {
             reason,
+            era,
             by: self.parts.identity.name.clone(),
             since: self.parts.clock.now(),
             shown: self.parts.shard.newest_shown_fence(),

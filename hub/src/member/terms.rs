@@ -77,6 +77,8 @@ pub(crate) async fn run_terms(mut parts: TermParts) -> Result<(), TaskDied> {
             died = work => return Err(died),
         }
         parts.source.problems.clear();
+        // Whoever decides says whether the source answers.
+        parts.source.is_read_elsewhere();
         if timeout(ENDS_WITHIN, tasks.stop()).await.is_err() {
             tracing::warn!(running = ?tasks.running(), "tasks of a term that is over do not end");
         }

@@ -43,6 +43,8 @@ pub struct Claim {
 pub struct ToldHold {
     /// Why.
     pub reason: HoldReason,
+    /// The number of the era that was known then: a greater one ends the hold.
+    pub era: u64,
     /// The process that noticed.
     pub by: String,
     /// When, wall time.
