@@ -152,9 +152,12 @@ impl Steward {
                     self.parts.metrics.not_committed(CommitError::Conflict.as_str());
                     self.wait_until_applied(Position(fleet.position().0 + 1), "nothing was changed, try again").await?;
                 }
-                Err(
-                    error @ (CommitError::Held | CommitError::Mark(_) | CommitError::Codec(_) | CommitError::Store(_)),
-                ) => {
+                Err(CommitError::Held) => {
+                    self.parts.metrics.not_committed(CommitError::Held.as_str());
+                    let message = CommitError::Held.to_string();
+                    return Err(Refusal { code: ErrorCode::FleetHolds, message, credential: None });
+                }
+                Err(error @ (CommitError::Mark(_) | CommitError::Codec(_) | CommitError::Store(_))) => {
                     self.parts.metrics.not_committed(error.as_str());
                     return Err(unavailable(&error));
                 }
@@ -273,3 +276,6 @@ fn unavailable(error: &CommitError) -> Refusal {
         credential: None,
     }
 }
+
+#[cfg(test)]
+mod tests;
