@@ -13,7 +13,7 @@ use starling_telemetry::histogram;
 type Label = [(&'static str, &'static str); 1];
 
 /// Why a decision was not committed, as a label.
-const COMMIT_FAILURES: [&str; 4] = ["conflict", "mark", "codec", "store"];
+const COMMIT_FAILURES: [&str; 5] = ["conflict", "held", "mark", "codec", "store"];
 
 /// Metrics of the steward; cheap to clone.
 #[derive(Clone, Debug)]

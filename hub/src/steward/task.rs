@@ -170,9 +170,12 @@ impl Steward {
                     self.parts.metrics.not_committed(CommitError::NotHere.as_str());
                     return Err(not_here());
                 }
-                Err(
-                    error @ (CommitError::Held | CommitError::Mark(_) | CommitError::Codec(_) | CommitError::Store(_)),
-                ) => {
+                Err(CommitError::Held) => {
+                    self.parts.metrics.not_committed(CommitError::Held.as_str());
+                    let message = CommitError::Held.to_string();
+                    return Err(Refusal { code: ErrorCode::FleetHolds, message, credential: None });
+                }
+                Err(error @ (CommitError::Mark(_) | CommitError::Codec(_) | CommitError::Store(_))) => {
                     self.parts.metrics.not_committed(error.as_str());
                     self.look_again_after(&error).await;
                     return Err(unavailable(&error));
@@ -328,3 +331,6 @@ fn unavailable(error: &CommitError) -> Refusal {
         credential: None,
     }
 }
+
+#[cfg(test)]
+mod tests;

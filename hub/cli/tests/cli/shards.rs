@@ -103,5 +103,5 @@ fn a_simulation_says_what_would_move() {
     );
     hub.run("shards simulate").fails(2, "--add <N>");
     hub.run("shards simulate --add 0").fails(2, "0 is not in 1..");
-    hub.run("shards simulate --remove hub-9").fails(2, "hub-9 is not in the ring, which has hub-0, hub-1");
+    hub.run("shards simulate --remove hub-9").fails(2, "there is no hub process hub-9: there are hub-0, hub-1");
 }

@@ -47,7 +47,7 @@ pub struct Simulation {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SimulateError {
     /// A name that is not in the ring.
-    #[error("hub process {name} is not in the ring, which has {}", known.join(", "))]
+    #[error("there is no hub process {name}: there are {}", known.join(", "))]
     Unknown {
         /// The name.
         name: String,
@@ -55,10 +55,10 @@ pub enum SimulateError {
         known: Vec<String>,
     },
     /// Nobody would be left.
-    #[error("nobody would be left in the ring: add a hub process, or remove fewer")]
+    #[error("nobody would be left: add a hub process, or remove fewer")]
     Empty,
     /// More than a ring may have.
-    #[error("the ring would have {0} members: at most {MEMBERS_LIMIT} are supported")]
+    #[error("there would be {0} hub processes: at most {MEMBERS_LIMIT} are supported")]
     TooMany(usize),
 }
 
@@ -191,7 +191,7 @@ mod tests {
     #[test]
     fn what_cannot_be_is_refused() {
         let error = simulate(&hubs(2), 0, &names(&["hub-9"]), &[]).expect_err("no such member");
-        assert_eq!(error.to_string(), "hub process hub-9 is not in the ring, which has hub-0, hub-1");
+        assert_eq!(error.to_string(), "there is no hub process hub-9: there are hub-0, hub-1");
         assert_eq!(simulate(&hubs(2), 0, &names(&["hub-0", "hub-1"]), &[]), Err(SimulateError::Empty));
         assert_eq!(simulate(&RingRecord::default(), 0, &[], &[]), Err(SimulateError::Empty));
         assert_eq!(simulate(&hubs(2), 255, &[], &[]), Err(SimulateError::TooMany(257)));

@@ -52,7 +52,7 @@ pub(super) fn listed(is_many: bool) -> ListShardsResponse {
 /// Simulates over `hub-0` and `hub-1`, of which the second may leave.
 pub(super) fn simulated(request: &SimulateShardsRequest) -> Result<SimulateShardsResponse, Status> {
     if request.remove.iter().any(|name| name != "hub-1") {
-        let message = "hub process hub-9 is not in the ring, which has hub-0, hub-1";
+        let message = "there is no hub process hub-9: there are hub-0, hub-1";
         return Err(refusal(Code::InvalidArgument, "invalid-request", message));
     }
     let shard = |name: &str, before, after, change: &str| SimulatedShard {
