@@ -41,6 +41,8 @@ async fn a_request_that_arrives_after_its_sender_was_told_of_a_conflict_does_not
     others.process = "hub-1".to_owned();
     let (mine, others) = (connect(mine).await.unwrap(), connect(others).await.unwrap());
     commit(&others, vec![Write::put("k", "others")]).await;
+    // So that what is held is the transaction itself, and not a look at the process's own key before it.
+    commit(&mine, vec![Write::put("l", "mine")]).await;
 
     proxy.set(Mode::Hold);
     let create = Transaction { compares: vec![Compare::Absent("k".into())], writes: vec![Write::put("k", "mine")] };
