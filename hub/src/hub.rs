@@ -306,7 +306,11 @@ impl Hub {
             }
         };
         tasks.spawn(Task::Serve, asked(serving.clone(), working.clone(), server));
-        parts.readiness.ready(READY);
+        match &place {
+            None => parts.readiness.ready(READY),
+            // Whoever restarts processes one after another goes on once this one owns clusters.
+            Some(place) => tasks.spawn(Task::Member, until(working, place.clone().join(parts.readiness))),
+        }
         Ok(Self { steward, shard, gather, fleet, hold, sessions, tasks, deaths, serving, served, place })
     }
 

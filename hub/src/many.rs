@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use crate::gather::{Gather, SummaryWriter};
-use crate::hub::{HubParts, endless, until};
+use crate::hub::{HubParts, READY, endless, until};
 use crate::inputs::Source;
 use crate::keyring::Keyring;
 use crate::member::{
@@ -24,6 +24,7 @@ use crate::steward::{Hold, StewardHandle};
 use crate::store::{LeaseId, Store};
 use crate::tasks::{Task, Tasks};
 use crate::view::FleetView;
+use crate::web::Readiness;
 
 /// The name of a process that is the whole hub, in its own records.
 const WHOLE: &str = "hub";
@@ -209,6 +210,16 @@ impl Place {
             gather: gather.clone(),
             steward: steward.clone(),
         })
+    }
+
+    /// Says that the process is ready once it is in the ring; never ends.
+    pub(crate) async fn join(mut self, readiness: Readiness) {
+        let name = self.identity.name.clone();
+        let is_member = |fleet: &Arc<Fleet>| fleet.ring().is_some_and(|ring| ring.member(&name).is_some());
+        if self.fleet.wait_for(is_member).await.is_ok() {
+            readiness.ready(READY);
+        }
+        std::future::pending::<()>().await;
     }
 
     /// Leaves the ring, and waits until the agents are at their new owners, for a time; without others there is nobody to go to.

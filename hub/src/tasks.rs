@@ -39,6 +39,8 @@ pub enum Task {
     CertificateRenewal,
     /// Keeps this process's lease and its key, where it is one of several.
     Seat,
+    /// Says that this process is ready once it owns clusters.
+    Member,
     /// Takes part in elections of the process that decides.
     Election,
     /// Begins and ends what only the process that decides does.
@@ -113,6 +115,7 @@ impl Task {
             | Self::Sync
             | Self::Planner
             | Self::Seat
+            | Self::Member
             | Self::Election
             | Self::Terms
             | Self::Ring
@@ -147,6 +150,7 @@ impl Task {
             Self::Planner => "planner",
             Self::CertificateRenewal => "certificate-renewal",
             Self::Seat => "seat",
+            Self::Member => "member",
             Self::Election => "election",
             Self::Terms => "terms",
             Self::Ring => "ring",

@@ -10,8 +10,8 @@ use starling_proto::v1;
 use tonic::Status;
 
 use super::Admin;
-use crate::gather::Gathered;
 use crate::access::{Caller, Reach, Resource, Verb};
+use crate::gather::Gathered;
 
 impl Admin {
     pub(super) async fn tell_addons(

@@ -12,8 +12,8 @@ use starling_hub_core::steward::Heard;
 use starling_model::{Action, ClusterId, Entry, Facts, InstallKey, InstallReport, Millis, ObjectKey, Plan, Uid};
 
 use super::cluster::{Cluster, State};
-use crate::load::Load;
 use super::{ProcessFigures, Shard, Told};
+use crate::load::Load;
 
 /// A cluster that opened a session since the process started.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -165,11 +165,7 @@ impl Content {
                     }
                 }
                 Record::Position(position) => summary.position = position,
-                Record::Member(..)
-                | Record::Steward(_)
-                | Record::Hold(_)
-                | Record::Summaries(..)
-                | Record::Other => {}
+                Record::Member(..) | Record::Steward(_) | Record::Hold(_) | Record::Summaries(..) | Record::Other => {}
             }
         }
         Ok(Self { fleet: fleet.to_owned(), records, summary })
