@@ -164,6 +164,9 @@ impl Steward {
                 }
                 Err(CommitError::Conflict) => {
                     self.parts.metrics.not_committed(CommitError::Conflict.as_str());
+                    if self.has_lost_its_claim().await {
+                        return Err(not_here());
+                    }
                     self.wait_until_applied(Position(fleet.position().0 + 1), "nothing was changed, try again").await?;
                 }
                 Err(CommitError::NotHere) => {
@@ -218,6 +221,13 @@ impl Steward {
         {
             tracing::warn!(%error, "cannot read the mark again");
         }
+    }
+
+    /// Tells whether another process has the claim by now, which this one may not have noticed yet.
+    async fn has_lost_its_claim(&self) -> bool {
+        let Some(Claim::Elected(claim)) = self.claim() else { return false };
+        let present = self.parts.store.get(keys::STEWARD.as_bytes()).await;
+        present.is_ok_and(|entry| entry.is_none_or(|entry| entry.value != claim))
     }
 
     /// Returns by what claim the process writes now; `None` while it does not decide.

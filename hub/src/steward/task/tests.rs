@@ -1,25 +1,18 @@
-//! What the steward may write while the fleet holds.
+//! What the steward may write while the fleet holds, and by whose claim.
 
 use starling_hub_core::hold::HoldReason;
 use starling_hub_core::ring::{RingMember, RingRecord};
 use starling_hub_core::steward::{RevokeJoinToken, UpdateRing};
-use starling_model::{InstallKey, Uid};
+use starling_model::Uid;
 
 use super::*;
+use crate::member::Term;
 use crate::ports::{OsEntropy, SystemClock};
+use crate::shard::{Routing, Shard, ShardParts, WholeHub};
 use crate::steward::StewardHandle;
 use crate::store::memory::MemoryStore;
 use crate::tls::testing::TestFleet;
 use crate::view::FleetView;
-
-/// No cluster said anything.
-struct Silent;
-
-impl Heard for Silent {
-    fn installs(&self, _cluster: &starling_model::ClusterId) -> Option<std::collections::BTreeSet<(InstallKey, Uid)>> {
-        None
-    }
-}
 
 /// A steward over a store; its fleet's keyring has a mark of its own.
 struct Bed {
@@ -31,7 +24,12 @@ struct Bed {
 }
 
 async fn steward(store: &Arc<dyn Store>) -> Bed {
-    keys::ensure_format(store.as_ref()).await.unwrap();
+    by(store, Authority::Whole).await
+}
+
+/// A steward that writes by some right.
+async fn by(store: &Arc<dyn Store>, authority: Authority) -> Bed {
+    keys::ensure_format(store.as_ref(), "test").await.unwrap();
     let keyring = TestFleet::new().keyring;
     let view = FleetView::load(Arc::clone(store), keyring.fleet()).await.unwrap();
     let (fleet, hold, stop) = (view.subscribe(), Hold::new(None), CancellationToken::new());
@@ -39,7 +37,9 @@ async fn steward(store: &Arc<dyn Store>) -> Bed {
         store: Arc::clone(store),
         fleet: fleet.clone(),
         keyring: Arc::clone(&keyring),
-        heard: Arc::new(Silent),
+        gather: Gather::new(silent(&fleet, &hold), None, None, crate::load::Load::default()),
+        authority,
+        elsewhere: None,
         hold: hold.clone(),
         audit: Audit::to_log(),
         clock: Arc::new(SystemClock),
@@ -48,9 +48,26 @@ async fn steward(store: &Arc<dyn Store>) -> Bed {
         metrics: StewardMetrics::default(),
         traces: Traces::default(),
     });
-    tokio::spawn(view.run(stop.clone()));
+    tokio::spawn(view.run(stop.clone(), hold.clone()));
     tokio::spawn(task.run(stop.clone()));
     Bed { steward, keyring, hold, fleet, _stop: stop.drop_guard() }
+}
+
+/// A shard that no cluster has said anything to.
+fn silent(fleet: &watch::Receiver<Arc<Fleet>>, hold: &Hold) -> Arc<Shard> {
+    Shard::new(ShardParts {
+        fleet: fleet.clone(),
+        fleet_key: starling_model::FleetKey::new([7; 32]),
+        hold: hold.clone(),
+        lease: Arc::new(WholeHub),
+        clock: Arc::new(SystemClock),
+        limits: starling_model::Limits::DEFAULT,
+        hub: "hub".into(),
+        is_one_of_many: false,
+        routing: Routing::default(),
+        forwarder: None,
+        traces: Traces::default(),
+    })
 }
 
 fn ring(epoch: u64) -> Request {
@@ -84,4 +101,32 @@ async fn while_the_fleet_holds_the_ring_changes_and_the_mark_does_not() {
     second.hold.release();
     assert_eq!(second.steward.submit("hub", ring(2)).await, Ok(Answer::RingUpdated));
     assert!(second.keyring.mark().mark().is_some());
+}
+
+/// Puts the claim of a process that was elected, and returns its term.
+async fn elect(store: &Arc<dyn Store>, claim: &'static str) -> watch::Sender<Option<Term>> {
+    let writes = vec![Write::put(keys::STEWARD, claim)];
+    let _ = store.transact(Transaction { compares: vec![], writes }).await.unwrap();
+    watch::Sender::new(Some(Term { claim: claim.into(), number: 1 }))
+}
+
+#[tokio::test]
+async fn a_steward_whose_claim_is_another_s_writes_nothing() {
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::empty(Arc::new(SystemClock)));
+    keys::ensure_format(store.as_ref(), "test").await.unwrap();
+    let first_term = elect(&store, "first").await;
+    let first = by(&store, Authority::Elected(first_term.subscribe())).await;
+    first.steward.submit("hub", Request::Begin).await.unwrap();
+
+    // The first one does not notice that another was elected meanwhile.
+    let second_term = elect(&store, "second").await;
+    let second = by(&store, Authority::Elected(second_term.subscribe())).await;
+    let refused = first.steward.submit("ring", ring(1)).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::Unavailable, "{refused}");
+    assert!(second.fleet.borrow().ring().is_none());
+    assert_eq!(second.steward.submit("ring", ring(1)).await, Ok(Answer::RingUpdated));
+
+    second_term.send_replace(None);
+    let refused = second.steward.submit("ring", ring(2)).await.unwrap_err();
+    assert_eq!(refused, not_here(), "its term is over");
 }

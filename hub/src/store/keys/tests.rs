@@ -253,10 +253,19 @@ async fn what_is_not_ours_is_left_alone() {
 
 #[test]
 fn what_processes_tell_each_other_is_no_change_of_the_fleet() {
-    for key in
-        ["fleet", "steward", "ring", "hold", "member/hub-0", "summary/hub-0/3", "writer/hub-0", "redo", "redo/ab/1"]
-    {
+    for key in ["fleet", "writer/hub-0", "redo", "redo/ab/1"] {
         let event = as_event(Write::put(format!("{PREFIX_TEXT}{key}"), "whatever"));
         assert_eq!(decode(&event).unwrap(), Record::Other, "{key}");
+    }
+    let told = |key: &str, value: &'static str| decode(&as_event(Write::put(format!("{PREFIX_TEXT}{key}"), value)));
+    assert_eq!(told("steward", "hub").unwrap(), Record::Steward(None), "a process that is the whole hub");
+    let claim = r#"{"name":"hub-0","incarnation":"01010101-0101-0101-0101-010101010101"}"#;
+    let expected = Claim { name: "hub-0".into(), incarnation: starling_model::Uid([1; 16]) };
+    assert_eq!(told("steward", claim).unwrap(), Record::Steward(Some(expected)));
+    let member = r#"{"incarnation":"01010101-0101-0101-0101-010101010101","address":"hub-0:8443","weight":100}"#;
+    assert!(matches!(told("member/hub-0", member), Ok(Record::Member(name, Some(_))) if name == "hub-0"));
+    assert_eq!(told("summary/hub-0/3", "[]").unwrap(), Record::Summaries(("hub-0".into(), 3), Some(Vec::new())));
+    for garbled in ["member/hub-0", "hold", "summary/hub-0/3", "summary/3"] {
+        assert!(told(garbled, "whatever").is_err(), "{garbled}");
     }
 }
