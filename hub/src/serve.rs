@@ -44,7 +44,15 @@ pub async fn serve(config: &Config, metrics: Metrics) -> Result<()> {
     // Ends with the process: monitoring watches the end, too.
     tokio::spawn(monitoring);
 
-    let mut hub = start(config, metrics, readiness.clone()).await?;
+    // A store or secrets that are away are waited for, and whoever asks to stop does not wait with the hub.
+    let mut hub = tokio::select! {
+        biased;
+        signal = signals.next() => {
+            tracing::info!(signal, "stopping before the hub has started");
+            return Ok(());
+        }
+        started = start(config, metrics, readiness.clone()) => started?,
+    };
     tracing::info!(fleet = %config.fleet, listen = %config.listen, http = %config.http, "the hub serves");
     let outcome = tokio::select! {
         biased;
@@ -70,6 +78,10 @@ async fn start(config: &Config, metrics: Metrics, readiness: Readiness) -> Resul
     fs::create_dir_all(&config.state).with_context(|| format!("make {}", config.state.display()))?;
     // The lock first: whoever has it is the hub, and nobody else may touch what lies beside it.
     let store = open_store(config, &clock, &entropy).await?;
+    if config.store_place.store == StoreKind::Etcd {
+        // Another fleet's store is told before secrets are missed that are another fleet's.
+        keys::ensure_format(store.as_ref(), &config.fleet).await?;
+    }
     // A first start that was cut short left a file without a fleet in it, which needs no secrets yet.
     let has_fleet = store.get(keys::ERA.as_bytes()).await?.is_some();
     let listener = TcpListenerPort::bind(config.listen).await;
