@@ -71,7 +71,7 @@ impl Outgoing {
         }
         if let Some(heartbeat) = self.lease.take() {
             let lent = session.shard.lend_to(&session.cluster.id, self.arrived);
-            session.shard.counters.leases.add(usize::from(!lent.lease.is_zero()));
+            session.shard.note_lent(&session.cluster, &lent);
             return Some(HubMessage::Lease(Lease { heartbeat, lease: lent.lease, hold_reason: lent.reason }).into());
         }
         if let Some((address, epoch)) = self.redirect.take() {

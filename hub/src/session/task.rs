@@ -158,7 +158,7 @@ impl<'a> Task<'a> {
             None => shard.lend(),
             Some(seen) => shard.lend_to(&caller.cluster, Some(seen.era)),
         };
-        shard.counters.leases.add(usize::from(!lent.lease.is_zero()));
+        shard.note_lent(&opened.session.cluster, &lent);
         let welcome = Welcome {
             protocol: opened.protocol,
             hub: shard.parts.hub.clone(),

@@ -32,6 +32,7 @@ pub(crate) struct Cluster {
     /// The cluster's identity.
     pub(crate) id: ClusterId,
     last_seen: AtomicU64,
+    lent_until: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -71,6 +72,7 @@ impl Cluster {
         Self {
             id,
             last_seen: AtomicU64::new(0),
+            lent_until: AtomicU64::new(0),
             state: Mutex::new(State {
                 incumbency: Incumbency::default(),
                 openings: Bucket::new(OPENED_PER_SECOND, uptime),
@@ -100,6 +102,16 @@ impl Cluster {
     /// Notes that the agent was heard at wall time `now`.
     pub(crate) fn seen(&self, now: Millis) {
         self.last_seen.fetch_max(now.0, Ordering::Relaxed);
+    }
+
+    /// Notes that the agent was lent a command lease until then, uptime.
+    pub(crate) fn lent(&self, until: Millis) {
+        self.lent_until.fetch_max(until.0, Ordering::Relaxed);
+    }
+
+    /// Returns until when the agent was lent a command lease, uptime; zero when never.
+    pub(crate) fn lent_until(&self) -> Millis {
+        Millis(self.lent_until.load(Ordering::Relaxed))
     }
 
     /// Returns when the agent was last heard, wall time; zero when never.

@@ -237,6 +237,20 @@ impl Shard {
         Lent { lease: Duration::ZERO, reason: Some("the cluster belongs to another hub process by now".into()) }
     }
 
+    /// Notes what a session of a cluster is lent now.
+    pub(crate) fn note_lent(&self, cluster: &Cluster, lent: &Lent) {
+        if !lent.lease.is_zero() {
+            self.counters.leases.add(1);
+            cluster.lent(self.parts.clock.uptime().plus(lent.lease));
+        }
+    }
+
+    /// Returns until when any session of a cluster was lent a command lease by this process, uptime; `None` if none ever was.
+    #[must_use]
+    pub fn lent_until(&self, id: &ClusterId) -> Option<Millis> {
+        self.cluster(id).map(|cluster| cluster.lent_until()).filter(|until| *until > Millis(0))
+    }
+
     /// Decides the command lease of a session that has not seen any plan.
     pub(crate) fn lend(&self) -> Lent {
         let uptime = self.parts.clock.uptime();

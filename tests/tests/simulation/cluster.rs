@@ -16,7 +16,7 @@ use starling_agent::cluster::{
 use starling_agent_core::inventory::{HeldInstall, Inventory};
 use starling_agent_core::judge::{judge, key_of};
 use starling_loadtest::cluster::{SimulatedApi, SimulatedCluster, SimulatedOptions};
-use starling_model::{ClusterId, Facts, InstallKey, Limits, ObjectKey, ObjectStatus, Tombstone, Value};
+use starling_model::{ClusterId, Facts, Fence, InstallKey, Limits, ObjectKey, ObjectStatus, Tombstone, Value};
 
 use crate::ports::{DriverTime, Link, SimClock, SimEntropy};
 use crate::random::Random;
@@ -84,9 +84,23 @@ struct Record {
     removals: Vec<Removal>,
     /// As it was stored last.
     inventory: Arc<Inventory>,
+    acts: Vec<Act>,
     writes: u64,
     churned: u64,
     flaky: bool,
+}
+
+/// A plan that an agent committed to act on.
+#[derive(Clone, Debug)]
+pub(crate) struct Act {
+    /// Simulated time.
+    pub(crate) at: Duration,
+    /// The agent's host.
+    pub(crate) host: String,
+    /// The fence that was committed before.
+    pub(crate) before: Option<Fence>,
+    /// The plan's.
+    pub(crate) fence: Fence,
 }
 
 /// A removal that the agent asked for.
@@ -195,6 +209,20 @@ impl Managed {
     /// Returns the removals from a number on.
     pub(crate) fn removals_from(&self, first: usize) -> Vec<Removal> {
         self.record().removals[first..].to_vec()
+    }
+
+    /// Returns the plans that were committed to, from a number on.
+    pub(crate) fn acts_from(&self, first: usize) -> Vec<Act> {
+        self.record().acts[first..].to_vec()
+    }
+
+    fn note_inventory(&self, host: &str, inventory: Inventory) {
+        let mut record = self.record();
+        let before = record.inventory.acting_fence();
+        if let (Some(fence), Some(at)) = (inventory.acting_fence().filter(|fence| Some(*fence) != before), turmoil::sim_elapsed()) {
+            record.acts.push(Act { at, host: host.to_owned(), before, fence });
+        }
+        record.inventory = Arc::new(inventory);
     }
 
     /// Makes the API server lose answers from now on, or no longer.
@@ -390,7 +418,7 @@ impl ClusterApi for ObservedApi {
         self.arrive().await;
         let answer = self.inner.swap_inventory(expected, change).await;
         if let Ok(Some(stored)) = self.inner.load_inventory().await {
-            self.managed.record().inventory = Arc::new(read(&stored));
+            self.managed.note_inventory(&self.machine.host, read(&stored));
         }
         let outcome = answer.as_ref().map_or_else(ToString::to_string, |version| format!("version {version}"));
         self.note(format!("inventory: {outcome}"));

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use starling_hub::store::memory::MemoryMedium;
-use starling_model::Value;
 
 use crate::cluster::Flaw;
 use crate::documents::SLOTS;
@@ -16,7 +15,7 @@ use crate::random::Random;
 use crate::script::{Step, beginning, script};
 use crate::trace::Event;
 use crate::world::{AGENTS, HUB, TWIN, Wish, World};
-use crate::{logs, machines};
+use crate::{changes, logs, machines};
 
 /// The length of a step of simulated time, in which no message is delivered.
 const TICK: Duration = Duration::from_millis(10);
@@ -100,7 +99,7 @@ struct Driver {
 
 impl Driver {
     fn new(setup: Setup) -> Self {
-        let world = World::new(setup.seed, setup.flaw);
+        let world = World::new(setup.seed, setup.flaw, &AGENTS);
         let mut sim = turmoil::Builder::new()
             .rng_seed(setup.seed)
             .epoch(UNIX_EPOCH + EPOCH)
@@ -144,7 +143,7 @@ impl Driver {
             self.carry_out(step);
         }
         self.world.trace.drive(self.now(), "nothing is disturbed any more");
-        self.calm();
+        changes::calm(&self.world);
         self.until_settled("did not settle", SETTLES_WITHIN)
     }
 
@@ -203,32 +202,10 @@ impl Driver {
 
     fn carry_out(&mut self, step: Step) {
         let now = self.now();
+        if changes::carry_out(&self.world, step) {
+            return;
+        }
         match step {
-            Step::Assign(slot, wanted) => self.world.assign(&SLOTS[slot], wanted),
-            Step::Delete(slot) => self.wish(Wish::Delete(&SLOTS[slot])),
-            Step::Vanish(slot, gone) => self.world.documents().vanish(&SLOTS[slot], gone),
-            Step::Garble(slot, garbled) => self.world.documents().garble(&SLOTS[slot], garbled),
-            Step::Empty(empty) => self.world.documents().empty(empty),
-            Step::Pause(slot, paused) => self.world.documents().pause(&SLOTS[slot], paused),
-            Step::Relabel(cluster, tier) => self.world.documents().relabel(AGENTS[cluster], tier),
-            Step::Leave(cluster) => self.wish(Wish::Leave(cluster)),
-            Step::Approve => self.wish(Wish::Approve),
-            Step::Churn(cluster, index, ready) => {
-                {
-                    self.world.clusters[cluster].churn(index, ready);
-                };
-            }
-            Step::Fail(cluster, slot, fails) => {
-                let message = fails.then_some("install retries exhausted");
-                self.world.clusters[cluster].cluster.set_failing(SLOTS[slot].name, message);
-            }
-            Step::Edit(cluster, pick) => self.edit(cluster, pick),
-            Step::DeleteByHand(cluster, pick) => {
-                let cluster = &self.world.clusters[cluster].cluster;
-                if let Some(key) = pick_of(cluster.objects().into_keys().collect(), pick) {
-                    cluster.delete_by_hand(&key);
-                }
-            }
             Step::Partition(cluster) => self.lose(cluster, |sim, agent| sim.partition(HUB, agent)),
             Step::PartitionTowardsHub(cluster) => self.lose(cluster, |sim, agent| sim.partition_oneway(agent, HUB)),
             Step::Repair(cluster) => {
@@ -252,10 +229,7 @@ impl Driver {
                 self.sim.bounce(AGENTS[cluster]);
                 self.disturbed[cluster].remove("crash");
             }
-            Step::Suspend(cluster, sleep) => {
-                self.world.clusters[cluster].machine.clock.suspend(sleep);
-                self.invariants.disturb(cluster, now);
-            }
+            Step::Suspend(cluster, _) => self.invariants.disturb(cluster, now),
             Step::CrashHub => {
                 self.crash(HUB);
                 self.world.set_live(None);
@@ -264,56 +238,17 @@ impl Driver {
             Step::LoseStore => self.replace_store(MemoryMedium::default()),
             Step::BackUp => self.backup = self.world.medium().snapshot(),
             Step::Restore => self.replace_store(self.backup.snapshot()),
-            Step::ApiServer(cluster, answers) => {
-                self.world.clusters[cluster].cluster.set_available(answers);
-                self.disturb(cluster, "api server", !answers);
-            }
-            Step::Stall(cluster, stalled) => {
-                self.world.clusters[cluster].machine.stall(stalled);
-                self.disturb(cluster, "stall", stalled);
-            }
-            Step::StartTwin => {
-                self.world.people().twin = true;
-                self.disturb(0, "twin", true);
-            }
+            Step::ApiServer(cluster, answers) => self.disturb(cluster, "api server", !answers),
+            Step::Stall(cluster, stalled) => self.disturb(cluster, "stall", stalled),
+            Step::StartTwin => self.disturb(0, "twin", true),
             Step::CrashTwin => {
-                self.world.people().twin = false;
                 self.crash(TWIN);
                 self.sim.bounce(TWIN);
                 self.disturb(0, "twin", false);
             }
-            Step::Flaky(cluster, flaky) => {
-                self.world.clusters[cluster].set_flaky(flaky);
-                self.disturb(cluster, "flaky", flaky);
-            }
+            Step::Flaky(cluster, flaky) => self.disturb(cluster, "flaky", flaky),
+            other => unreachable!("{other:?} was carried out"),
         }
-    }
-
-    /// Ends everything that keeps the world from coming to rest.
-    fn calm(&mut self) {
-        self.world.documents().settle();
-        self.world.people().settling = true;
-        for managed in &self.world.clusters {
-            for slot in &SLOTS {
-                managed.cluster.set_failing(slot.name, None);
-            }
-            for index in 0.. {
-                if !managed.churn(index, true) {
-                    break;
-                }
-            }
-        }
-    }
-
-    fn wish(&self, wish: Wish) {
-        self.world.people().wishes.push_back(wish);
-    }
-
-    fn edit(&self, cluster: usize, pick: u64) {
-        let cluster = &self.world.clusters[cluster].cluster;
-        let Some(key) = pick_of(cluster.objects().into_keys().collect(), pick) else { return };
-        let edited = Value::map([("spec", Value::map([("interval", format!("{}m", 11 + pick % 40))]))]);
-        cluster.edit(&key, |object| object.merge(&edited));
     }
 
     fn lose(&mut self, cluster: usize, partition: impl FnOnce(&turmoil::Sim<'_>, &str)) {
@@ -339,12 +274,6 @@ impl Driver {
         self.world.replace_store(store);
         self.evidence_lost = true;
     }
-}
-
-fn pick_of<T>(mut things: Vec<T>, pick: u64) -> Option<T> {
-    let count = things.len() as u64;
-    let index = usize::try_from(pick.checked_rem(count)?).expect("less than a usize");
-    Some(things.swap_remove(index))
 }
 
 impl fmt::Display for Failure {

@@ -171,13 +171,23 @@ pub(crate) fn settled(world: &World, evidence_lost: bool) -> Result<(), String> 
         return Err(format!("a removal waits for approval: {proposal:?}"));
     }
     for managed in &world.clusters {
-        let settled = is_live(&live, managed)
-            .and_then(|()| is_planned_as_wanted(world, &live, &fleet, managed))
-            .and_then(|()| is_held_as_planned(&live, managed, evidence_lost))
-            .and_then(|()| is_shown_as_it_is(&live, managed));
-        settled.map_err(|why| format!("{}: {why}", managed.name))?;
+        is_settled(world, &live, managed, evidence_lost).map_err(|why| format!("{}: {why}", managed.name))?;
     }
     Ok(())
+}
+
+/// The same of one cluster, at the process that has its session.
+pub(crate) fn is_settled(
+    world: &World,
+    live: &LiveHub,
+    managed: &Managed,
+    evidence_lost: bool,
+) -> Result<(), String> {
+    let fleet = Arc::clone(&live.fleet.borrow());
+    is_live(live, managed)?;
+    is_planned_as_wanted(world, live, &fleet, managed)?;
+    is_held_as_planned(live, managed, evidence_lost)?;
+    is_shown_as_it_is(live, managed)
 }
 
 fn is_live(live: &LiveHub, managed: &Managed) -> Result<(), String> {
@@ -251,7 +261,8 @@ fn shown(shard: &Shard, managed: &Managed) -> BTreeMap<ObjectKey, ObjectStatus> 
     page.objects.into_iter().map(|found| (found.status.key.clone(), found.status)).collect()
 }
 
-fn equal(truth: &BTreeMap<ObjectKey, ObjectStatus>, shown: &BTreeMap<ObjectKey, ObjectStatus>) -> Result<(), String> {
+/// Tells where what is shown differs from the truth.
+pub(crate) fn equal(truth: &BTreeMap<ObjectKey, ObjectStatus>, shown: &BTreeMap<ObjectKey, ObjectStatus>) -> Result<(), String> {
     let keys = truth.keys().chain(shown.keys());
     match keys.into_iter().find(|key| truth.get(key) != shown.get(key)) {
         None => Ok(()),

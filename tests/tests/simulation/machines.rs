@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cluster::{Machine, Managed};
 use crate::people;
-use crate::ports::{SimDialer, SimListener};
+use crate::ports::{Balancer, Direct, SimDialer, SimListener};
 use crate::random::Random;
 use crate::world::{FLEET, HUB, LiveHub, PORT, TWIN, World};
 
@@ -48,7 +48,7 @@ pub(crate) fn add_hub(sim: &mut turmoil::Sim<'_>, world: &Arc<World>, seed: u64)
 pub(crate) fn add_agent(sim: &mut turmoil::Sim<'_>, world: &Arc<World>, number: usize) {
     let (world, managed) = (Arc::clone(world), Arc::clone(&world.clusters[number]));
     let machine = Arc::clone(&managed.machine);
-    sim.host(machine.host.clone(), move || run_agent(Arc::clone(&world), Arc::clone(&managed), Arc::clone(&machine)));
+    sim.host(machine.host.clone(), move || run_agent(Arc::clone(&world), Arc::clone(&managed), Arc::clone(&machine), Arc::new(Direct)));
 }
 
 /// Adds a second agent of the first cluster, which begins once it is wanted.
@@ -61,7 +61,7 @@ pub(crate) fn add_twin(sim: &mut turmoil::Sim<'_>, world: &Arc<World>) {
                 sleep(TOKEN).await;
             }
             let (managed, machine) = (Arc::clone(&world.clusters[0]), Arc::clone(&world.twin));
-            run_agent(world, managed, machine).await
+            run_agent(world, managed, machine, Arc::new(Direct)).await
         }
     });
 }
@@ -89,6 +89,9 @@ async fn run_hub(world: Arc<World>, draws: Random) -> turmoil::Result {
     .await?;
     let live = LiveHub {
         steward: hub.steward.clone(),
+        host: HUB.to_owned(),
+        gather: hub.gather.clone(),
+        keyring: Arc::clone(&world.keyring),
         shard: Arc::clone(&hub.shard),
         fleet: hub.fleet.clone(),
         hold: hub.hold.clone(),
@@ -117,8 +120,8 @@ async fn follow(world: &World, live: &LiveHub) {
     }
 }
 
-/// Reads the documents whenever they changed.
-async fn read_documents(world: &World, scans: mpsc::Sender<Scan>) {
+/// Hands the documents over whenever they changed.
+pub(crate) async fn read_documents(world: &World, scans: mpsc::Sender<Scan>) {
     let mut read = None;
     loop {
         // Room first, so that what is handed over is what is there now.
@@ -134,7 +137,13 @@ async fn read_documents(world: &World, scans: mpsc::Sender<Scan>) {
     }
 }
 
-async fn run_agent(world: Arc<World>, managed: Arc<Managed>, machine: Arc<Machine>) -> turmoil::Result {
+/// Runs an agent, once it has a token.
+pub(crate) async fn run_agent(
+    world: Arc<World>,
+    managed: Arc<Managed>,
+    machine: Arc<Machine>,
+    balancer: Arc<dyn Balancer>,
+) -> turmoil::Result {
     world.trace.note(&machine.host, "started");
     let token = world.token(&managed.name);
     while !token.exists() {
@@ -149,7 +158,8 @@ async fn run_agent(world: Arc<World>, managed: Arc<Managed>, machine: Arc<Machin
         identity: IdentityPlace::Secret("starling-agent-identity".into()),
         version: "simulated".into(),
     };
-    let dialer = SimDialer { host: machine.host.clone(), link: Arc::clone(&machine.link), trace: world.trace.clone() };
+    let (link, trace) = (Arc::clone(&machine.link), world.trace.clone());
+    let dialer = SimDialer { host: machine.host.clone(), link, trace, balancer };
     let ports = Ports {
         clock: Arc::clone(&machine.clock) as _,
         entropy: Arc::clone(&machine.entropy) as _,

@@ -3,13 +3,16 @@
 //!
 //! `cargo xtask simulate --seeds N --from S` runs more seeds; the same seed does the same thing again.
 
+mod changes;
 mod cluster;
 mod documents;
 mod driver;
+mod etcd;
 mod evidence;
 mod invariants;
 mod logs;
 mod machines;
+mod many;
 mod people;
 mod ports;
 mod random;
@@ -22,7 +25,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use cluster::Flaw;
-use driver::{Outcome, Setup, simulate};
+use driver::{Failure, Outcome, Setup, simulate};
 use trace::Event;
 
 /// How many seeds one run of the tests takes.
@@ -41,7 +44,12 @@ const TAIL: usize = 60;
 fn every_seed_keeps_the_invariants() {
     let (seeds, from) = (number(SEEDS, 20), number(FROM, 0));
     let started = Instant::now();
-    let outcomes = run_all(from..from + seeds);
+    let outcomes = run_all(from..from + seeds, |seed| {
+        let mut outcome = simulate(Setup { seed, ..Setup::default() });
+        tell("--one", seed, outcome.failure.as_ref(), &outcome.events);
+        outcome.events = Vec::new();
+        outcome
+    });
     let failed: Vec<u64> =
         outcomes.iter().filter(|(_, outcome)| outcome.failure.is_some()).map(|(seed, _)| *seed).collect();
     let sum = |count: fn(&Outcome) -> u64| outcomes.iter().map(|(_, outcome)| count(outcome)).sum::<u64>();
@@ -104,8 +112,8 @@ fn expect_failure(flaw: Flaw, what: &str) {
     assert!(failure.what.contains(what), "{failure}");
 }
 
-/// Runs seeds on all processors, and tells about those that fail.
-fn run_all(seeds: std::ops::Range<u64>) -> Vec<(u64, Outcome)> {
+/// Runs seeds on all processors.
+fn run_all<T: Send>(seeds: std::ops::Range<u64>, simulate: impl Fn(u64) -> T + Sync) -> Vec<(u64, T)> {
     let next = AtomicU64::new(seeds.start);
     let outcomes = Mutex::new(Vec::new());
     let threads = std::thread::available_parallelism().map_or(1, |count| count.get().min(4));
@@ -117,9 +125,7 @@ fn run_all(seeds: std::ops::Range<u64>) -> Vec<(u64, Outcome)> {
                     if !seeds.contains(&seed) {
                         return;
                     }
-                    let mut outcome = simulate(Setup { seed, ..Setup::default() });
-                    tell(seed, &outcome);
-                    outcome.events = Vec::new();
+                    let outcome = simulate(seed);
                     outcomes.lock().expect("no thread panics").push((seed, outcome));
                 }
             });
@@ -130,13 +136,14 @@ fn run_all(seeds: std::ops::Range<u64>) -> Vec<(u64, Outcome)> {
     outcomes
 }
 
-fn tell(seed: u64, outcome: &Outcome) {
-    let Some(failure) = &outcome.failure else { return };
-    let shown = if std::env::var_os(TRACE).is_some() { outcome.events.len() } else { TAIL };
-    let tail = &outcome.events[outcome.events.len().saturating_sub(shown)..];
+/// Tells about a seed that failed, and how to see it again.
+fn tell(which: &str, seed: u64, failure: Option<&Failure>, events: &[Event]) {
+    let Some(failure) = failure else { return };
+    let shown = if std::env::var_os(TRACE).is_some() { events.len() } else { TAIL };
+    let tail = &events[events.len().saturating_sub(shown)..];
     let tail: String = tail.iter().map(|event| format!("\n  {event}")).collect();
     println!(
-        "seed {seed} failed {failure}{tail}\nto see it again, with all that happened: {TRACE}=1 cargo xtask simulate --seeds 1 --from {seed}"
+        "seed {seed} failed {failure}{tail}\nto see it again, with all that happened: {TRACE}=1 cargo xtask simulate {which} --seeds 1 --from {seed}"
     );
 }
 

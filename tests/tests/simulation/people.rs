@@ -17,7 +17,7 @@ use tokio::time::sleep;
 use crate::cluster::Flaw;
 use crate::documents::{Slot, WORKSPACE, labels};
 use crate::random::Random;
-use crate::world::{AGENTS, FLEET, HUB, LiveHub, Wish, World};
+use crate::world::{FLEET, LiveHub, Wish, World};
 
 /// Who acts, for the audit record.
 const ACTOR: &str = "simulation";
@@ -36,6 +36,9 @@ pub(crate) async fn work(world: Arc<World>, hub: LiveHub, draws: Random) {
     let mut person = Person { world, hub, draws, held_since: None, away_since: BTreeMap::new() };
     loop {
         sleep(LOOK).await;
+        if person.world.decides().host.is_some_and(|host| host != person.hub.host) {
+            continue;
+        }
         person.look_after_hold().await;
         let wish = person.world.people().wishes.front().copied();
         if let Some(wish) = wish {
@@ -73,10 +76,12 @@ impl Person {
         if now < since + Duration::from_millis(self.draws.within(4_000..12_000)) {
             return;
         }
+        let shown = [self.hub.shard.newest_shown_fence(), self.world.decides().shown];
+        let shown = shown.into_iter().flatten().max_by_key(|fence| (fence.era.number, fence.position));
         let recover = Recover {
             fleet: FLEET.into(),
-            mark: self.world.keyring.mark().mark().map(|mark| (mark.era, mark.reserved)),
-            shown: self.hub.shard.newest_shown_fence(),
+            mark: self.hub.keyring.mark().mark().map(|mark| (mark.era, mark.reserved)),
+            shown,
         };
         match self.ask(Request::Recover(recover)).await {
             Ok(answer) => {
@@ -97,10 +102,10 @@ impl Person {
     }
 
     async fn adopt(&self, number: usize, labels: BTreeMap<String, String>) -> Result<(), Refusal> {
-        let name = AGENTS[number];
+        let name = &*self.world.clusters[number].name;
         let key = InputKey::new(Kind::ManagedCluster, WORKSPACE, name);
         let expires = Millis(0).plus(crate::ports::EPOCH + Duration::from_secs(24 * 3600));
-        let adopt = Adopt { workspace: WORKSPACE.into(), name: name.into(), labels, expires, file: own_file(&key) };
+        let adopt = Adopt { workspace: WORKSPACE.into(), name: name.to_owned(), labels, expires, file: own_file(&key) };
         if let Answer::Adopted(adopted) = self.ask(Request::Adopt(adopt)).await? {
             self.note(format!("adopted {name}"));
             self.world.evidence().mean_staying(adopted.cluster);
@@ -142,8 +147,9 @@ impl Person {
 
     /// Detaches a cluster as `starling detach cluster --delete` does: the count is shown, then confirmed.
     async fn leave(&mut self, number: usize) -> Result<(), Refusal> {
+        let name = self.world.clusters[number].name.clone();
         let ask = |approved_count| {
-            let (workspace, name) = (WORKSPACE.into(), AGENTS[number].into());
+            let (workspace, name) = (WORKSPACE.into(), name.clone());
             Request::Detach(Detach { workspace, name, delete: true, approved_count, ..Detach::default() })
         };
         let installs = match self.ask(ask(None)).await {
@@ -156,7 +162,7 @@ impl Person {
         self.world.evidence().mean_emptying(self.world.clusters[number].id);
         self.dawdle().await;
         let answer = self.ask(ask(Some(installs))).await?;
-        self.note(format!("{} leaves with {installs} installs: {answer:?}", AGENTS[number]));
+        self.note(format!("{} leaves with {installs} installs: {answer:?}", self.world.clusters[number].name));
         Ok(())
     }
 
@@ -172,7 +178,7 @@ impl Person {
             if let ProposalKind::Renew(_) | ProposalKind::Delete = proposal.kind {
                 self.world.evidence().mean_deletion(proposal.assignment);
             }
-            let approve = Approve { proposal: proposal.id, count: AGENTS.len() as u64 };
+            let approve = Approve { proposal: proposal.id, count: self.world.clusters.len() as u64 };
             match self.ask(Request::Approve(approve)).await {
                 Ok(_) => self.note(format!("approved {} of {}", proposal.kind.as_str(), proposal.name)),
                 // It was withdrawn meanwhile.
@@ -199,7 +205,7 @@ impl Person {
                 self.note(format!("deletion refused: {refusal}"));
             }
         }
-        for number in 0..AGENTS.len() {
+        for number in 0..self.world.clusters.len() {
             let id = self.world.clusters[number].id;
             let is_stuck = matches!(fleet.stage(id), ClusterStage::Removing { .. })
                 && self.hub.shard.installs(&id).iter().any(|install| install.report.is_some() && !install.removal);
@@ -214,7 +220,7 @@ impl Person {
     /// Adopts a cluster again that has been away for long: a restored store may have forgotten its key.
     async fn look_after_absent(&mut self, number: usize) {
         let now = turmoil::sim_elapsed().unwrap_or_default();
-        let view = self.hub.shard.view(&self.world.clusters[number].id);
+        let view = self.hub.gather.view(self.world.clusters[number].id).await;
         if view.is_some_and(|view| view.connected) {
             self.away_since.remove(&number);
         } else if now >= *self.away_since.entry(number).or_insert(now) + AWAY {
@@ -236,6 +242,6 @@ impl Person {
     }
 
     fn note(&self, what: String) {
-        self.world.trace.note(HUB, what);
+        self.world.trace.note(&self.hub.host, what);
     }
 }

@@ -30,8 +30,13 @@ pub(crate) struct DriverTime(AtomicU64);
 pub(crate) struct SimClock {
     driver: Arc<DriverTime>,
     suspended: AtomicU64,
+    /// Where it stands while its machine is paused; [`RUNS`] while it is not.
+    stalled: AtomicU64,
     ahead: Duration,
 }
+
+/// Of a clock that is not stalled.
+const RUNS: u64 = u64::MAX;
 
 /// A stream of numbers of one machine; it goes on, not over, when the machine's process restarts.
 #[derive(Debug)]
@@ -47,6 +52,23 @@ pub(crate) struct SimListener {
 pub(crate) struct SimDialer {
     pub(crate) host: String,
     pub(crate) link: Arc<Link>,
+    pub(crate) trace: Trace,
+    /// Finds the machine behind an address, as a load balancer does.
+    pub(crate) balancer: Arc<dyn Balancer>,
+}
+
+/// Finds the machine behind an address.
+pub(crate) trait Balancer: Send + Sync {
+    /// Returns where to dial for an address.
+    fn find(&self, address: &str) -> String;
+}
+
+/// Where an address is the machine's own.
+pub(crate) struct Direct;
+
+/// A hub process's way to etcd and to the other processes.
+pub(crate) struct HubDialer {
+    pub(crate) host: String,
     pub(crate) trace: Trace,
 }
 
@@ -79,7 +101,7 @@ impl DriverTime {
 impl SimClock {
     /// Makes the clock of a machine.
     pub(crate) fn new(driver: &Arc<DriverTime>, ahead: Duration) -> Self {
-        Self { driver: Arc::clone(driver), suspended: AtomicU64::new(0), ahead }
+        Self { driver: Arc::clone(driver), suspended: AtomicU64::new(0), stalled: AtomicU64::new(RUNS), ahead }
     }
 
     /// Lets time pass for this machine alone, as suspending it does: its timers stand still meanwhile.
@@ -87,9 +109,20 @@ impl SimClock {
         self.suspended.fetch_add(millis(time), Ordering::Relaxed);
     }
 
+    /// Lets the clock stand still from now on, as a process that is stopped believes it did, or catch up.
+    pub(crate) fn stall(&self, stalled: bool) {
+        self.stalled.store(RUNS, Ordering::Relaxed);
+        if stalled {
+            self.stalled.store(self.elapsed(), Ordering::Relaxed);
+        }
+    }
+
     fn elapsed(&self) -> u64 {
-        // Between two steps there is no simulated host that could tell.
-        turmoil::sim_elapsed().map_or_else(|| self.driver.0.load(Ordering::Relaxed), millis)
+        match self.stalled.load(Ordering::Relaxed) {
+            // Between two steps there is no simulated host that could tell.
+            RUNS => turmoil::sim_elapsed().map_or_else(|| self.driver.0.load(Ordering::Relaxed), millis),
+            stands => stands,
+        }
     }
 
     fn wall(&self) -> Millis {
@@ -167,7 +200,7 @@ impl hub::Listener for SimListener {
 #[async_trait]
 impl agent::Dialer for SimDialer {
     async fn dial(&self, address: &str) -> io::Result<Box<dyn agent::Io>> {
-        let stream = match TcpStream::connect(address).await {
+        let stream = match TcpStream::connect(self.balancer.find(address)).await {
             Ok(stream) => stream,
             Err(error) => {
                 self.trace.note(&self.host, format!("cannot dial: {}", error.kind()));
@@ -181,7 +214,31 @@ impl agent::Dialer for SimDialer {
     }
 }
 
+#[async_trait]
+impl hub::Dialer for HubDialer {
+    async fn dial(&self, address: &str) -> io::Result<Box<dyn hub::Io>> {
+        match TcpStream::connect(address).await {
+            Ok(stream) => Ok(Box::new(stream)),
+            Err(error) => {
+                self.trace.note(&self.host, format!("cannot dial {address}: {}", error.kind()));
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Balancer for Direct {
+    fn find(&self, address: &str) -> String {
+        address.to_owned()
+    }
+}
+
 impl Link {
+    /// Returns how often the machine opened a connection.
+    pub(crate) fn dialled(&self) -> u64 {
+        self.state().dialled
+    }
+
     /// Returns since when the newest connection is open; `None` if it was closed at this end.
     pub(crate) fn open_since(&self) -> Option<Duration> {
         self.state().open.map(|(_, since)| since)

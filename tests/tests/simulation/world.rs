@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use starling_hub::gather::Gather;
 use starling_hub::keyring::{HighWaterMark, KeyMaterial, Keyring, ServerNames};
 use starling_hub::shard::Shard;
 use starling_hub::source::Scan;
 use starling_hub::steward::{Hold, StewardHandle};
 use starling_hub::store::memory::MemoryMedium;
 use starling_hub_core::fleet::Fleet;
-use starling_model::ClusterId;
+use starling_model::{ClusterId, Fence};
 use tempfile::TempDir;
 use tokio::sync::watch;
 
@@ -60,6 +61,16 @@ pub(crate) struct World {
     evidence: Mutex<Evidence>,
     people: Mutex<People>,
     hub: Mutex<HubMachine>,
+    decides: Mutex<Decides>,
+}
+
+/// Which hub process people have to ask, where there are several.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Decides {
+    /// Its host; `None` where there is only one.
+    pub(crate) host: Option<String>,
+    /// The newest fence that agents have shown to any process, as the store has it.
+    pub(crate) shown: Option<Fence>,
 }
 
 /// The machine of the hub.
@@ -74,6 +85,12 @@ struct HubMachine {
 pub(crate) struct LiveHub {
     /// The way to ask the steward.
     pub(crate) steward: StewardHandle,
+    /// Its host.
+    pub(crate) host: String,
+    /// What it answers, for all processes.
+    pub(crate) gather: Gather,
+    /// The secrets as its process has them.
+    pub(crate) keyring: Arc<Keyring>,
     /// The clusters.
     pub(crate) shard: Arc<Shard>,
     /// The fleet at each position.
@@ -110,14 +127,14 @@ pub(crate) enum Wish {
 
 impl World {
     /// Makes the world of a seed.
-    pub(crate) fn new(seed: u64, flaw: Flaw) -> Arc<Self> {
+    pub(crate) fn new(seed: u64, flaw: Flaw, hosts: &[&'static str]) -> Arc<Self> {
         let (trace, time) = (Trace::default(), Arc::<DriverTime>::default());
         let clock = Arc::new(SimClock::new(&time, Duration::ZERO));
         let entropy = Arc::new(SimEntropy::new(seed, 1));
         let names = ServerNames { dns: [HUB.to_owned()].into(), ..ServerNames::default() };
         let ports = (&*clock as _, &*entropy as _);
         let keyring = Keyring::in_memory(FLEET, names, secrets(), HighWaterMark::in_memory(None), ports);
-        let clusters = (0_u64..).zip(AGENTS).map(|(number, name)| {
+        let clusters = (0_u64..).zip(hosts.iter().copied()).map(|(number, name)| {
             // One agent with a flaw is enough.
             let flaw = if number == 0 { flaw } else { Flaw::None };
             Arc::new(Managed::new(name, (seed, number), &time, &trace, flaw))
@@ -136,6 +153,7 @@ impl World {
             evidence: Mutex::default(),
             people: Mutex::default(),
             hub: Mutex::default(),
+            decides: Mutex::default(),
         })
     }
 
@@ -157,6 +175,16 @@ impl World {
     /// Locks what people want.
     pub(crate) fn people(&self) -> MutexGuard<'_, People> {
         lock(&self.people)
+    }
+
+    /// Returns which process people have to ask.
+    pub(crate) fn decides(&self) -> Decides {
+        lock(&self.decides).clone()
+    }
+
+    /// Notes which process people have to ask.
+    pub(crate) fn set_decides(&self, decides: Decides) {
+        *lock(&self.decides) = decides;
     }
 
     /// Returns the running hub; `None` while it is down.
@@ -204,7 +232,7 @@ impl World {
 }
 
 /// The fleet's secrets: made once for the process, since nothing that is traced depends on their bytes.
-fn secrets() -> KeyMaterial {
+pub(crate) fn secrets() -> KeyMaterial {
     static SECRETS: OnceLock<KeyMaterial> = OnceLock::new();
     let make = || {
         let time = Arc::default();

@@ -1,0 +1,65 @@
+//! The seeds of hubs of several processes.
+
+use std::time::{Duration, Instant};
+
+use super::driver::{Outcome, simulate};
+use crate::trace::Event;
+use crate::{number, run_all, tell};
+
+/// How many seeds one run of the tests takes.
+const SEEDS: &str = "STARLING_SIM_MANY_SEEDS";
+
+/// The first of these seeds.
+const FROM: &str = "STARLING_SIM_FROM";
+
+#[test]
+fn every_seed_keeps_the_invariants() {
+    let (seeds, from) = (number(SEEDS, 100), number(FROM, 0));
+    let started = Instant::now();
+    let outcomes = run_all(from..from + seeds, |seed| {
+        let mut outcome = simulate(seed);
+        tell("--many", seed, outcome.failure.as_ref(), &outcome.events);
+        outcome.events = Vec::new();
+        outcome
+    });
+    let failed: Vec<u64> =
+        outcomes.iter().filter(|(_, outcome)| outcome.failure.is_some()).map(|(seed, _)| *seed).collect();
+    let sum = |count: fn(&Outcome) -> u64| outcomes.iter().map(|(_, outcome)| count(outcome)).sum::<u64>();
+    let simulated: Duration = outcomes.iter().map(|(_, outcome)| outcome.simulated).sum();
+    println!(
+        "processes=3 seeds={seeds} from={from} failed={} simulated_s={} steps={} removals={} acts={} leases={} positions={} rows={} \
+         shown={} recoveries={} faults={} moves={} handshakes={} most_handshakes={} seconds={:.1}",
+        failed.len(),
+        simulated.as_secs(),
+        sum(|outcome| outcome.counts.steps),
+        sum(|outcome| outcome.counts.removals),
+        sum(|outcome| outcome.counts.acts),
+        sum(|outcome| outcome.counts.leases),
+        sum(|outcome| outcome.counts.positions),
+        sum(|outcome| outcome.counts.rows),
+        sum(|outcome| outcome.counts.shown),
+        sum(|outcome| outcome.recoveries),
+        sum(|outcome| outcome.faults),
+        sum(|outcome| outcome.moves),
+        sum(|outcome| outcome.handshakes),
+        outcomes.iter().map(|(_, outcome)| outcome.most_handshakes).max().unwrap_or(0),
+        started.elapsed().as_secs_f64(),
+    );
+    assert!(failed.is_empty(), "seeds that failed: {failed:?}");
+}
+
+#[test]
+fn a_seed_does_the_same_thing_twice() {
+    for seed in [1, 2] {
+        let [first, second] = [(); 2].map(|()| simulate(seed));
+        let differs = first.events.iter().zip(&second.events).position(|(first, second)| first != second);
+        if let Some(at) = differs {
+            let around = |events: &[Event]| {
+                events[at.saturating_sub(10)..=at].iter().map(|event| format!("\n  {event}")).collect::<String>()
+            };
+            panic!("seed {seed} differs at event {at}:{}\nthen:{}", around(&first.events), around(&second.events));
+        }
+        assert_eq!(first.events.len(), second.events.len(), "seed {seed} goes on longer");
+        assert_eq!(first.counts, second.counts, "seed {seed}");
+    }
+}
