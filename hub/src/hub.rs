@@ -63,7 +63,10 @@ const LAST_STEPS: Duration = Duration::from_secs(8);
 
 /// How often a process that is one of several reads store and mark before it believes that they do not fit: they are read one
 /// after the other, and others write them meanwhile.
-const LOADS: usize = 3;
+const LOADS: usize = 4;
+
+/// How long to wait in between.
+const BETWEEN_LOADS: Duration = Duration::from_millis(500);
 
 /// Everything that a hub is made of.
 pub struct HubParts {
@@ -367,11 +370,14 @@ async fn read_store(parts: &HubParts) -> anyhow::Result<(FleetView, Start)> {
         }
         let start = at_start(&parts.keyring, &view.subscribe().borrow());
         match start {
-            Start::Hold(_) if is_one_of_many => {}
+            Start::Hold(_) if is_one_of_many => tokio::time::sleep(BETWEEN_LOADS).await,
             start => return Ok((view, start)),
         }
     }
     let view = FleetView::load(Arc::clone(&parts.store), parts.keyring.fleet()).await?;
+    if is_one_of_many {
+        parts.keyring.refresh_mark().await.context("read the mark")?;
+    }
     let start = at_start(&parts.keyring, &view.subscribe().borrow());
     Ok((view, start))
 }

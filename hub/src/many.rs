@@ -167,6 +167,7 @@ impl Many {
             fleet: fleet.clone(),
             seen: seen.clone(),
             shard: Arc::clone(parts.shard),
+            keyring: Arc::clone(parts.keyring),
             hold: parts.hold.clone(),
             clock: Arc::clone(parts.clock),
         });

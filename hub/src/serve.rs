@@ -4,7 +4,7 @@ use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use starling_model::Limits;
 
 use crate::accept::AcceptLimits;
@@ -79,6 +79,9 @@ async fn start(config: &Config, metrics: Metrics, readiness: Readiness) -> Resul
     // The lock first: whoever has it is the hub, and nobody else may touch what lies beside it.
     let store = open_store(config, &clock, &entropy).await?;
     if config.store_place.store == StoreKind::Etcd {
+        if config.source == SourceKind::Directory && config.process.keys.is_none() {
+            bail!("processes over one etcd share the fleet's secrets: give all of them the same directory with --keys");
+        }
         // Another fleet's store is told before secrets are missed that are another fleet's.
         keys::ensure_format(store.as_ref(), &config.fleet).await?;
     }

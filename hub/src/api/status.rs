@@ -87,7 +87,7 @@ impl Admin {
         let count = |heard: &dyn Heard| -> Vec<Holding> {
             seen_proposals.iter().map(|proposal| proposed(&fleet, heard, proposal)).collect()
         };
-        let holdings = heard::ask(&self.parts.gather, count).await;
+        let Gathered { value: holdings, unanswered } = heard::ask(&self.parts.gather, count).await;
         let proposals = seen_proposals.iter().zip(holdings).map(|(proposal, holding)| {
             let seen = |name: &ResourceName| clusters.covers(&name.namespace, &name.name);
             v1::Proposal {
@@ -104,7 +104,7 @@ impl Admin {
                     .collect(),
             }
         });
-        let unanswered = self.parts.gather.overview().await.unanswered.into_iter().collect();
+        let unanswered = unanswered.into_iter().collect();
         Ok(v1::ListProposalsResponse { proposals: proposals.collect(), unanswered })
     }
 

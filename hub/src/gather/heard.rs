@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use starling_hub_core::steward::Heard;
 use starling_model::{ClusterId, InstallKey, Uid};
 
-use super::{Gather, HeldInstalls};
+use super::{Gather, Gathered, HeldInstalls};
 
 /// How often a decision may ask for further clusters; those beyond count as not heard, which removes nothing.
 const ROUNDS: usize = 4;
@@ -35,24 +35,26 @@ impl Heard for Known<'_> {
     }
 }
 
-/// Runs what wants to know what clusters hold, until it knows all that it asked for.
-pub async fn ask<T>(gather: &Gather, mut run: impl FnMut(&dyn Heard) -> T) -> T {
-    let mut told = BTreeMap::new();
+/// Runs what wants to know what clusters hold, until it knows all that it asked for. Names the processes that did not answer:
+/// what their clusters hold counts as not heard.
+pub async fn ask<T>(gather: &Gather, mut run: impl FnMut(&dyn Heard) -> T) -> Gathered<T> {
+    let (mut told, mut unanswered) = (BTreeMap::new(), BTreeSet::new());
     for _ in 1..ROUNDS {
         let missing = {
             let known = Known { gather, told: &told, missing: RefCell::default() };
             let outcome = run(&known);
             let missing = known.missing.into_inner();
             if missing.is_empty() {
-                return outcome;
+                return Gathered { value: outcome, unanswered };
             }
             // Dropped: it was made without what is asked for now.
             drop(outcome);
             missing
         };
-        let mut answers = gather.held(missing.clone()).await;
+        let Gathered { value: mut answers, unanswered: silent } = gather.held(missing.clone()).await;
+        unanswered.extend(silent);
         told.extend(missing.into_iter().map(|id| (id, answers.remove(&id).flatten())));
     }
     let known = Known { gather, told: &told, missing: RefCell::default() };
-    run(&known)
+    Gathered { value: run(&known), unanswered }
 }

@@ -114,6 +114,17 @@ impl Gather {
         views
     }
 
+    /// Returns what was last known of the clusters that this process owns and has not heard, and how many records of it are stored.
+    fn inherited(&self, heard: &BTreeSet<ClusterId>) -> (BTreeMap<ClusterId, Summary>, usize) {
+        let Some(summaries) = &self.summaries else { return (BTreeMap::new(), 0) };
+        let (fleet, own) = (Arc::clone(&self.fleet.borrow()), self.own_name());
+        let managed = fleet.managed_clusters().map(|cluster| cluster.id).filter(|id| !heard.contains(id));
+        let missing = managed.filter(|id| fleet.is_attached(*id) && self.shard.owns(&fleet, id)).collect();
+        let summaries = summaries.borrow();
+        let records = summaries.0.keys().filter(|(name, _)| name == own).map(|(_, number)| *number as usize + 1);
+        (summaries.find(&missing), records.max().unwrap_or(0))
+    }
+
     /// Returns the clusters that this process tells of.
     pub(crate) fn own_views(&self) -> Vec<ClusterView> {
         self.shard.views_of(&self.shard.told(&BTreeSet::new()), None)
@@ -142,8 +153,8 @@ impl Gather {
     }
 
     /// Returns what clusters hold; one whose process does not answer is not among them.
-    pub async fn held(&self, ids: BTreeSet<ClusterId>) -> BTreeMap<ClusterId, HeldInstalls> {
-        self.ask(Question::Held(ids)).await.put_together(merge::held).value
+    pub async fn held(&self, ids: BTreeSet<ClusterId>) -> Gathered<BTreeMap<ClusterId, HeldInstalls>> {
+        self.ask(Question::Held(ids)).await.put_together(merge::held)
     }
 
     /// Returns the clusters that were heard and that nobody manages.

@@ -1,6 +1,6 @@
 //! Forgetting clusters that moved away: once their new owners have their whole picture, and not before.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use starling_model::ClusterId;
@@ -19,20 +19,23 @@ impl Gather {
     pub async fn run_release(self) {
         loop {
             sleep(LOOK).await;
-            let strangers: BTreeSet<ClusterId> = self.shard.strangers().into_iter().take(AT_ONCE).collect();
-            if strangers.is_empty() {
-                continue;
+            let strangers: Vec<ClusterId> = self.shard.strangers().into_iter().collect();
+            for asked in strangers.chunks(AT_ONCE) {
+                self.release(asked.iter().copied().collect()).await;
             }
-            let parts = self.round(&Question::Complete(strangers), &std::collections::BTreeMap::new()).await;
-            let fleet = self.fleet.borrow().clone();
-            let complete = parts.answers.into_iter().flat_map(|(name, part)| match part.answer {
-                Answer::Complete(ids) => {
-                    let at_home = |id: &ClusterId| fleet.owner(id).is_some_and(|owner| owner.name == name);
-                    ids.into_iter().filter(at_home).collect::<Vec<_>>()
-                }
-                _ => Vec::new(),
-            });
-            self.shard.release(&complete.collect());
         }
+    }
+
+    async fn release(&self, asked: BTreeSet<ClusterId>) {
+        let parts = self.round(&Question::Complete(asked), &BTreeMap::new()).await;
+        let fleet = self.fleet.borrow().clone();
+        let complete = parts.answers.into_iter().flat_map(|(name, part)| match part.answer {
+            Answer::Complete(ids) => {
+                let at_home = |id: &ClusterId| fleet.owner(id).is_some_and(|owner| owner.name == name);
+                ids.into_iter().filter(at_home).collect::<Vec<_>>()
+            }
+            _ => Vec::new(),
+        });
+        self.shard.release(&complete.collect());
     }
 }

@@ -138,8 +138,13 @@ impl SummaryWriter {
 
     async fn write(&mut self) -> Result<(), StoreError> {
         let name = self.gather.own_name().to_owned();
-        let views = self.gather.own_views();
-        let summaries: Vec<Summary> = views.iter().filter(|view| !view.inherited).map(Summary::of).collect();
+        let mut summaries: BTreeMap<ClusterId, Summary> =
+            self.gather.own_views().iter().map(|view| (view.id, Summary::of(view))).collect();
+        let (inherited, records) = self.gather.inherited(&summaries.keys().copied().collect());
+        // Of clusters that are not back, what was last known stays.
+        summaries.extend(inherited);
+        self.written.resize(self.written.len().max(records), [0; 32]);
+        let summaries: Vec<Summary> = summaries.into_values().collect();
         let records: Vec<&[Summary]> = summaries.chunks(CLUSTERS).collect();
         for (number, record) in records.iter().enumerate() {
             let value = serde_json::to_vec(record).expect("a summary is JSON");

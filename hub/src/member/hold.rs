@@ -13,11 +13,12 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::{Identity, Seen, ToldHold};
+use crate::keyring::Keyring;
 use crate::ports::Clock;
 use crate::shard::Shard;
 use crate::steward::Hold;
 use crate::store::keys::{self, Record};
-use crate::store::{Compare, Store, StoreError, Transaction, Write};
+use crate::store::{Compare, Outcome, Store, StoreError, Transaction, Write};
 
 /// How long to wait after a failure.
 const RETRY: Duration = Duration::from_secs(1);
@@ -34,6 +35,8 @@ pub struct HoldParts {
     pub seen: Seen,
     /// The clusters, whose agents show fences.
     pub shard: Arc<Shard>,
+    /// The fleet's secrets, with the mark.
+    pub keyring: Arc<Keyring>,
     /// Whether the fleet holds.
     pub hold: Hold,
     /// What time it is.
@@ -46,6 +49,8 @@ pub struct HoldKeeper {
     suspicious: watch::Receiver<Option<Fence>>,
     /// The greatest era number that was known while the fleet held.
     era: Option<u64>,
+    /// The fence that the store was asked about last.
+    judged: Option<Fence>,
 }
 
 impl HoldKeeper {
@@ -53,7 +58,7 @@ impl HoldKeeper {
     #[must_use]
     pub fn new(parts: HoldParts) -> Self {
         let suspicious = parts.shard.suspicious();
-        Self { parts, suspicious, era: None }
+        Self { parts, suspicious, era: None, judged: None }
     }
 
     /// Keeps them the same until dropped.
@@ -76,11 +81,11 @@ impl HoldKeeper {
     }
 
     async fn look(&mut self) -> Result<(), StoreError> {
-        self.look_into_suspicion().await?;
         let told = self.parts.seen.borrow_and_update().hold.clone();
         let present = self.parts.fleet.borrow_and_update().era().map_or(0, |record| record.era.number);
         if let Some(known) = self.era
             && present > known
+            && self.is_recovered().await
         {
             self.era = None;
             self.parts.hold.release();
@@ -90,12 +95,27 @@ impl HoldKeeper {
         if let Some(told) = &told {
             self.parts.hold.engage(told.reason);
         }
+        self.look_into_suspicion().await?;
         let Some(reason) = self.parts.hold.reason() else { return Ok(()) };
-        self.era.get_or_insert(present);
+        // Whatever era is known of: a store of an older one that is put in its place is no recovery.
+        let marked = self.parts.keyring.mark().mark().map_or(0, |mark| mark.era.number);
+        let known = [present, marked, told.as_ref().map_or(0, |told| told.era)].into_iter().max().unwrap_or(0);
+        let known = *self.era.get_or_insert(known);
         if told.is_none() {
-            self.tell(reason, present).await?;
+            self.tell(reason, known).await?;
         }
         Ok(())
+    }
+
+    /// Tells whether the store of a greater era is as far as the mark beside it says.
+    async fn is_recovered(&self) -> bool {
+        if let Err(error) = self.parts.keyring.refresh_mark().await {
+            tracing::warn!(%error, "cannot read the mark yet, the fleet holds on");
+            return false;
+        }
+        let fleet = self.parts.fleet.borrow();
+        let store = fleet.era().map(|record| (record.era, fleet.position()));
+        hold::at_start(self.parts.keyring.mark().mark(), store) == hold::Start::Continue
     }
 
     async fn tell(&self, reason: hold::HoldReason, era: u64) -> Result<(), StoreError> {
@@ -107,13 +127,25 @@ impl HoldKeeper {
             shown: self.parts.shard.newest_shown_fence(),
         };
         let value = serde_json::to_vec(&told).expect("a reason is JSON");
-        let compares = vec![Compare::Absent(keys::HOLD.into())];
-        self.parts.store.transact(Transaction { compares, writes: vec![Write::put(keys::HOLD, value)] }).await.map(drop)
+        // What is left of an era before, of a process that was late, stands in nobody's way.
+        let unchanged = match self.parts.store.get(keys::HOLD.as_bytes()).await? {
+            None => Compare::Absent(keys::HOLD.into()),
+            Some(entry) => Compare::ModifiedAt(keys::HOLD.into(), entry.modified),
+        };
+        let writes = vec![Write::put(keys::HOLD, value)];
+        match self.parts.store.transact(Transaction { compares: vec![unchanged], writes }).await? {
+            Outcome::Committed(_) => Ok(()),
+            Outcome::Conflict => {
+                let problem = "another process told of a hold at the same time".to_owned();
+                Err(StoreError::Unavailable { doing: "write the hold to", problem })
+            }
+        }
     }
 
     /// Asks the store whether it has reached a fence that the view has not.
     async fn look_into_suspicion(&mut self) -> Result<(), StoreError> {
-        let Some(shown) = *self.suspicious.borrow_and_update() else { return Ok(()) };
+        let suspicious = *self.suspicious.borrow_and_update();
+        let Some(shown) = suspicious.filter(|shown| self.judged != Some(*shown)) else { return Ok(()) };
         let position = keys::read_position(self.parts.store.as_ref()).await?;
         let era = self.parts.store.get(keys::ERA.as_bytes()).await?;
         let era = era.as_ref().map(keys::decode_entry).transpose()?;
@@ -122,6 +154,7 @@ impl HoldKeeper {
         if let Some(reason) = hold::at_fence(record.era, position.unwrap_or_default(), &shown) {
             self.parts.hold.engage(reason);
         }
+        self.judged = Some(shown);
         Ok(())
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use starling_hub_core::fleet::Fleet;
 use starling_hub_core::ring::{MemberChange, Membership, Presence, RingRecord};
-use starling_hub_core::steward::{Request, UpdateRing};
+use starling_hub_core::steward::{Request, UpdateRing, first_epoch};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
@@ -63,7 +63,16 @@ impl RingKeeper {
         if fleet.era().is_none() {
             return LOOK;
         }
-        let record = fleet.ring().map(|ring| ring.as_ref().clone()).unwrap_or_default();
+        let mut record = fleet.ring().map(|ring| ring.as_ref().clone()).unwrap_or_default();
+        if record.epoch < first_epoch(&fleet) {
+            record.epoch = first_epoch(&fleet);
+            if !record.members.is_empty() {
+                // The same members, so that nothing moves.
+                let next = RingRecord { epoch: record.epoch + 1, ..record.clone() };
+                self.write(&record, next, Vec::new()).await;
+                return LOOK;
+            }
+        }
         let uptime = self.parts.clock.uptime();
         let observed = self.membership.observe(&record, &present, uptime);
         for note in &observed.notes {

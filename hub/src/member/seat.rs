@@ -28,6 +28,9 @@ const RETRY: Duration = Duration::from_secs(1);
 /// How long a refresh waits for what it has read to be applied here.
 const APPLIES_WITHIN: Duration = Duration::from_secs(2);
 
+/// How long a process that does not follow the store keeps its seat.
+const FOLLOWS_WITHIN: Duration = Duration::from_secs(60);
+
 /// How long another process of the name may go without answering before its seat is taken.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 
@@ -72,6 +75,16 @@ pub enum SeatError {
         /// Where the other one answers.
         address: String,
     },
+    /// Another process says that it is at the same address.
+    #[error(
+        "hub process {other:?} has the address {address} as well: give each process one of its own (--own-address)"
+    )]
+    SharedAddress {
+        /// The other one.
+        other: String,
+        /// The address.
+        address: String,
+    },
     /// The store does not do it.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -89,6 +102,8 @@ pub struct Seat {
     seated: watch::Sender<Option<LeaseId>>,
     /// The process was told once that it has no seat.
     is_warned: bool,
+    /// Uptime when the process last followed the store.
+    followed: Millis,
 }
 
 impl Seat {
@@ -96,8 +111,8 @@ impl Seat {
     #[must_use]
     pub fn new(parts: SeatParts, draining: watch::Receiver<bool>) -> Self {
         let started = parts.clock.now();
-        let seated = watch::Sender::new(None);
-        Self { parts, started, held: None, draining, told_draining: false, seated, is_warned: false }
+        let (seated, followed) = (watch::Sender::new(None), parts.clock.uptime());
+        Self { parts, started, held: None, draining, told_draining: false, seated, is_warned: false, followed }
     }
 
     /// Follows the lease under which the process's keys are; `None` while it has none.
@@ -106,13 +121,13 @@ impl Seat {
         self.seated.subscribe()
     }
 
-    /// Takes the seat for the first time.
+    /// Takes the seat; agents are lent nothing of it before the first refresh, which tells whether this process follows the store.
     ///
     /// # Errors
     /// See [`SeatError`].
     pub async fn take(&mut self) -> Result<(), SeatError> {
         let key = keys::member(&self.parts.identity.name);
-        let sent = self.parts.clock.uptime();
+        self.check_address().await?;
         let unchanged = match self.parts.store.get(key.as_bytes()).await? {
             None => Compare::Absent(key.clone().into()),
             Some(entry) => {
@@ -140,7 +155,6 @@ impl Seat {
         tracing::info!(name = %self.parts.identity.name, address = %self.parts.identity.address, "this process has its seat");
         self.held = Some(lease);
         self.told_draining = *self.draining.borrow();
-        self.parts.lease.extend(sent.plus(LEASE));
         self.is_warned = false;
         self.seated.send_replace(Some(lease));
         Ok(())
@@ -158,7 +172,13 @@ impl Seat {
             }
             next = Instant::now() + REFRESH;
             let outcome = match self.held {
-                None => self.take().await,
+                None => {
+                    let taken = self.take().await;
+                    if taken.is_ok() {
+                        next = Instant::now();
+                    }
+                    taken
+                }
                 Some(lease) => self.refresh(lease).await.map_err(SeatError::from),
             };
             if let Err(error) = outcome {
@@ -174,6 +194,19 @@ impl Seat {
         if let Err(error) = store.revoke(lease).await {
             tracing::warn!(%error, "cannot give up the process's lease; it ends by itself");
         }
+    }
+
+    /// Refuses an address that another process has: agents and processes would go in circles.
+    async fn check_address(&self) -> Result<(), SeatError> {
+        let Identity { name, address, .. } = &self.parts.identity;
+        for entry in self.parts.store.range(keys::member("").as_bytes()).await?.entries {
+            let record = keys::decode_member(&entry.value).map_err(StoreError::from)?;
+            let other = String::from_utf8_lossy(&entry.key).rsplit('/').next().unwrap_or_default().to_owned();
+            if other != *name && record.address == *address {
+                return Err(SeatError::SharedAddress { other, address: address.clone() });
+            }
+        }
+        Ok(())
     }
 
     fn complain(&mut self, error: &SeatError) {
@@ -202,14 +235,21 @@ impl Seat {
         if let Some(reason) = went_back(position, known) {
             self.parts.hold.engage(reason);
         }
-        if let Some(position) = position
-            && !self.applies(position).await
-        {
+        let applies = match position {
+            Some(position) => self.applies(position).await,
+            None => true,
+        };
+        let uptime = self.parts.clock.uptime();
+        if applies {
+            self.followed = uptime;
+        } else if uptime.since(self.followed) > FOLLOWS_WITHIN {
             // Without a refresh the lease ends, and others take over.
-            tracing::warn!(%position, "this process does not follow the store, its lease is not refreshed");
+            tracing::warn!("this process does not follow the store, its seat is not kept");
             return Ok(());
         }
         match self.parts.store.keep_alive(lease).await {
+            // A process that is late keeps its seat for a while, and lends nothing.
+            Ok(()) if !applies => tracing::warn!("this process is behind the store and lends no leases"),
             Ok(()) => self.parts.lease.extend(sent.plus(LEASE)),
             Err(StoreError::LeaseEnded(_)) => {
                 self.lose("its lease ended");

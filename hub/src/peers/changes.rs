@@ -45,6 +45,7 @@ impl Peers {
         loop {
             if let Err(error) = self.hear(&name).await {
                 tracing::debug!(name, %error, "cannot follow another hub process");
+                self.changes.send_modify(|number| *number += 1);
             }
             sleep(RETRY).await;
         }
@@ -53,6 +54,8 @@ impl Peers {
     async fn hear(&self, name: &str) -> Result<(), PeerError> {
         let mut client = self.client_of(name)?;
         let mut notices = client.changes(v1::ChangesRequest {}).await?.into_inner();
+        // Whatever changed while nobody listened.
+        self.changes.send_modify(|number| *number += 1);
         while let Some(notice) = notices.next().await {
             notice?;
             self.changes.send_modify(|number| *number += 1);

@@ -73,10 +73,19 @@ pub struct Peers {
 /// The channels that are there, and who rests.
 #[derive(Default)]
 struct Lines {
-    channels: BTreeMap<String, Channel>,
+    channels: BTreeMap<(Use, String), Channel>,
     /// Until when a process is not asked, by name, uptime.
     resting: BTreeMap<String, Millis>,
     tls: Option<(Arc<ClientConfig>, Millis)>,
+}
+
+/// What a channel is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Use {
+    /// What processes ask and tell one another.
+    Questions,
+    /// Calls that are passed on.
+    Calls,
 }
 
 /// A process that cannot be reached.
@@ -117,15 +126,25 @@ impl Peers {
     /// # Errors
     /// The address, or the certificate of this process.
     pub fn channel(&self, address: &str) -> Result<Channel, PeerError> {
+        self.channel_for(Use::Questions, address)
+    }
+
+    /// Returns a channel for calls of people, which may take all the room that there is on it.
+    fn call_channel(&self, address: &str) -> Result<Channel, PeerError> {
+        self.channel_for(Use::Calls, address)
+    }
+
+    fn channel_for(&self, purpose: Use, address: &str) -> Result<Channel, PeerError> {
         let mut lines = self.lines();
         let tls = self.tls(&mut lines)?;
-        if let Some(channel) = lines.channels.get(address) {
+        let key = (purpose, address.to_owned());
+        if let Some(channel) = lines.channels.get(&key) {
             return Ok(channel.clone());
         }
         let channel = channel::lazy(&self.parts.dialer, address, Some(tls))?;
         let known = self.addresses();
-        lines.channels.retain(|address, _| known.contains(address));
-        lines.channels.insert(address.to_owned(), channel.clone());
+        lines.channels.retain(|(_, address), _| known.contains(address));
+        lines.channels.insert(key, channel.clone());
         Ok(channel)
     }
 

@@ -122,7 +122,7 @@ impl Peers {
             );
             status(ErrorCode::Unavailable, message).into_http()
         };
-        let channel = match self.channel(address) {
+        let channel = match self.call_channel(address) {
             Ok(channel) => channel,
             Err(error) => return failed(error.to_string()),
         };

@@ -2,6 +2,7 @@
 //!
 //! The owner takes the identity from this process, which has verified it. Nothing is read into what passes.
 
+use starling_model::limits::SESSION_TIMEOUT;
 use starling_model::{ClusterId, Digest, ErrorCode, Millis};
 use starling_proto::v1::session_service_client::SessionServiceClient;
 use starling_proto::{fragment, v1};
@@ -53,28 +54,40 @@ pub(super) async fn pass_on(
             return End::NotPassedOn("it closed the stream".to_owned());
         }
     }
-    loop {
-        // Each direction waits for room of its own, so that a slow reader is never queued for.
-        tokio::select! {
-            biased;
-            answer = answers.message() => match answer {
-                Ok(Some(answer)) => {
-                    if outbox.send(Box::new(Ok(answer))).await.is_err() {
-                        return End::Gone;
-                    }
-                }
-                Ok(None) => return End::Gone,
-                Err(status) => return End::Passed(Box::new(status)),
-            },
-            message = incoming.message() => match message {
-                Ok(Some(message)) => {
-                    if sender.send(message).await.is_err() {
-                        return End::NotPassedOn("it closed the stream".to_owned());
-                    }
-                }
-                Ok(None) | Err(_) => return End::Gone,
-            },
+    // Two pumps, each with room of its own: a reader that is slow in one direction does not stop the other.
+    let down = async {
+        loop {
+            let answer = match timeout(SESSION_TIMEOUT, answers.message()).await {
+                Ok(Ok(Some(answer))) => answer,
+                Ok(Ok(None)) => return End::Gone,
+                Ok(Err(status)) => return End::Passed(Box::new(status)),
+                Err(_) => return End::NotPassedOn("it is silent".to_owned()),
+            };
+            match timeout(SESSION_TIMEOUT, outbox.send(Box::new(Ok(answer)))).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return End::Gone,
+                Err(_) => return End::Silent,
+            }
         }
+    };
+    let up = async {
+        loop {
+            let message = match timeout(SESSION_TIMEOUT, incoming.message()).await {
+                Ok(Ok(Some(message))) => message,
+                Ok(Ok(None) | Err(_)) => return End::Gone,
+                Err(_) => return End::Silent,
+            };
+            match timeout(SESSION_TIMEOUT, sender.send(message)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return End::NotPassedOn("it closed the stream".to_owned()),
+                Err(_) => return End::NotPassedOn("it does not read".to_owned()),
+            }
+        }
+    };
+    tokio::select! {
+        biased;
+        end = down => end,
+        end = up => end,
     }
 }
 

@@ -203,9 +203,13 @@ impl Shard {
         if let Some(cluster) = self.cluster(&id) {
             return cluster;
         }
-        self.note_owner(id);
         let mut clusters = self.clusters.write().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(clusters.entry(id).or_insert_with(|| Arc::new(Cluster::new(id, self.parts.clock.uptime()))))
+        let cluster =
+            Arc::clone(clusters.entry(id).or_insert_with(|| Arc::new(Cluster::new(id, self.parts.clock.uptime()))));
+        drop(clusters);
+        // Once it can be found, so that a change of the ring at the same time does not miss it.
+        self.note_owner(id);
+        cluster
     }
 
     /// Forgets a cluster that nobody manages and that has no session.
@@ -214,6 +218,7 @@ impl Shard {
         if clusters.get(id).is_some_and(|cluster| cluster.state().session.is_none()) {
             clusters.remove(id);
             self.index.write(id).drop_cluster(id);
+            drop(clusters);
             lock(&self.strangers).remove(id);
         }
     }

@@ -51,7 +51,8 @@ impl Shard {
         let fleet = self.fleet();
         let name = self.parts.is_one_of_many.then(|| self.parts.hub.clone());
         let (mut extra, mut hidden) = (BTreeMap::new(), without.clone());
-        for id in lock(&self.strangers).iter().filter(|id| !without.contains(*id)) {
+        // A copy, so that the registry is not locked under the lock of the strangers.
+        for id in self.strangers().iter().filter(|id| !without.contains(*id)) {
             match self.cluster(id).filter(|cluster| cluster.state().heard_in.is_some()) {
                 Some(cluster) => drop(extra.insert(*id, cluster.last_seen())),
                 None => drop(hidden.insert(*id)),
@@ -74,10 +75,13 @@ impl Shard {
         self.cluster(id).is_some()
     }
 
-    /// Tells whether the picture of a cluster is whole here.
+    /// Tells whether the picture of a cluster is whole here, and kept up: one that came back may be older than what another has.
     pub(crate) fn is_complete(&self, id: &ClusterId) -> bool {
         let Some(era) = self.era() else { return false };
-        self.cluster(id).is_some_and(|cluster| cluster.state().heard_in == Some(era))
+        self.cluster(id).is_some_and(|cluster| {
+            let state = cluster.state();
+            state.session.is_some() && state.heard_in == Some(era)
+        })
     }
 
     /// Returns the clusters of the registry that belong to another process.
@@ -89,8 +93,10 @@ impl Shard {
     pub(crate) fn find_strangers(&self, fleet: &Fleet) -> BTreeSet<ClusterId> {
         let ids = self.identities();
         let strangers: BTreeSet<ClusterId> = ids.into_iter().filter(|id| !self.owns(fleet, id)).collect();
-        lock(&self.strangers).clone_from(&strangers);
-        self.changed();
+        let before = std::mem::replace(&mut *lock(&self.strangers), strangers.clone());
+        if before != strangers {
+            self.changed();
+        }
         strangers
     }
 
@@ -107,10 +113,12 @@ impl Shard {
 
     /// Forgets clusters of other processes whose picture is whole there and that have no session here.
     pub(crate) fn release(&self, complete_elsewhere: &BTreeSet<ClusterId>) {
-        let fleet = self.fleet();
+        let (fleet, before) = (self.fleet(), lock(&self.strangers).len());
         for id in complete_elsewhere.iter().filter(|id| !self.owns(&fleet, id)) {
             self.forget(id);
         }
-        self.changed();
+        if lock(&self.strangers).len() != before {
+            self.changed();
+        }
     }
 }

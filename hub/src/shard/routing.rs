@@ -59,8 +59,9 @@ impl Shard {
         }
         let fleet = self.fleet();
         let (Some(ring), Some(owner)) = (fleet.ring(), fleet.owner(&id)) else { return Route::Behind };
-        // A process that is behind never redirects, or agents would go in circles.
-        if hello.newest_epoch > ring.epoch {
+        // A process that is behind never redirects, or agents would go in circles. In a hold the store may be older than what
+        // agents have seen, and is served all the same.
+        if hello.newest_epoch > ring.epoch && self.parts.hold.reason().is_none() {
             return Route::Behind;
         }
         if owner.name == self.parts.hub {
@@ -102,9 +103,7 @@ impl Shard {
                     }
                     () = sleep_until(again) => {
                         again = Instant::now() + AGAIN;
-                        if !self.strangers().is_empty() {
-                            break;
-                        }
+                        break;
                     }
                 }
             }

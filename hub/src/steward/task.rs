@@ -258,7 +258,7 @@ impl Steward {
 
     async fn decide(&self, fleet: &Fleet, actor: &str, request: &Request) -> Result<Decision, Refusal> {
         let now = self.parts.clock.now();
-        heard::ask(&self.parts.gather, |heard| {
+        let decided = heard::ask(&self.parts.gather, |heard| {
             let mut entropy = Drawn(self.parts.entropy.as_ref());
             let mut context = Context {
                 now,
@@ -269,7 +269,16 @@ impl Steward {
             };
             rules::decide(fleet, request, &mut context)
         })
-        .await
+        .await;
+        // What clusters of a silent process hold would be missing from what goes, or from the budget that is spent.
+        if let Some(silent) = decided.unanswered.first() {
+            let message = format!(
+                "hub process {silent} does not say what its clusters hold; nothing was changed, try again when it answers or \
+                 has left the ring"
+            );
+            return Err(Refusal { code: ErrorCode::Unavailable, message, credential: None });
+        }
+        decided.value
     }
 
     /// Writes a decision in one transaction, under the position that it was made for.
@@ -281,6 +290,9 @@ impl Steward {
         if new_era(decision).is_some() {
             // Every process lets the fleet move again.
             writes.push(Write::delete(keys::HOLD));
+            // An emptied store has lost these, too.
+            writes.push(Write::put(keys::FORMAT_KEY, keys::FORMAT));
+            writes.push(Write::put(keys::FLEET, fleet.name().to_owned()));
         }
         let mut compares = Vec::new();
         match claim {

@@ -219,7 +219,9 @@ impl Managed {
     fn note_inventory(&self, host: &str, inventory: Inventory) {
         let mut record = self.record();
         let before = record.inventory.acting_fence();
-        if let (Some(fence), Some(at)) = (inventory.acting_fence().filter(|fence| Some(*fence) != before), turmoil::sim_elapsed()) {
+        if let (Some(fence), Some(at)) =
+            (inventory.acting_fence().filter(|fence| Some(*fence) != before), turmoil::sim_elapsed())
+        {
             record.acts.push(Act { at, host: host.to_owned(), before, fence });
         }
         record.inventory = Arc::new(inventory);

@@ -177,12 +177,7 @@ pub(crate) fn settled(world: &World, evidence_lost: bool) -> Result<(), String> 
 }
 
 /// The same of one cluster, at the process that has its session.
-pub(crate) fn is_settled(
-    world: &World,
-    live: &LiveHub,
-    managed: &Managed,
-    evidence_lost: bool,
-) -> Result<(), String> {
+pub(crate) fn is_settled(world: &World, live: &LiveHub, managed: &Managed, evidence_lost: bool) -> Result<(), String> {
     let fleet = Arc::clone(&live.fleet.borrow());
     is_live(live, managed)?;
     is_planned_as_wanted(world, live, &fleet, managed)?;
@@ -262,7 +257,10 @@ fn shown(shard: &Shard, managed: &Managed) -> BTreeMap<ObjectKey, ObjectStatus> 
 }
 
 /// Tells where what is shown differs from the truth.
-pub(crate) fn equal(truth: &BTreeMap<ObjectKey, ObjectStatus>, shown: &BTreeMap<ObjectKey, ObjectStatus>) -> Result<(), String> {
+pub(crate) fn equal(
+    truth: &BTreeMap<ObjectKey, ObjectStatus>,
+    shown: &BTreeMap<ObjectKey, ObjectStatus>,
+) -> Result<(), String> {
     let keys = truth.keys().chain(shown.keys());
     match keys.into_iter().find(|key| truth.get(key) != shown.get(key)) {
         None => Ok(()),

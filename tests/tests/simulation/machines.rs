@@ -48,7 +48,9 @@ pub(crate) fn add_hub(sim: &mut turmoil::Sim<'_>, world: &Arc<World>, seed: u64)
 pub(crate) fn add_agent(sim: &mut turmoil::Sim<'_>, world: &Arc<World>, number: usize) {
     let (world, managed) = (Arc::clone(world), Arc::clone(&world.clusters[number]));
     let machine = Arc::clone(&managed.machine);
-    sim.host(machine.host.clone(), move || run_agent(Arc::clone(&world), Arc::clone(&managed), Arc::clone(&machine), Arc::new(Direct)));
+    sim.host(machine.host.clone(), move || {
+        run_agent(Arc::clone(&world), Arc::clone(&managed), Arc::clone(&machine), Arc::new(Direct))
+    });
 }
 
 /// Adds a second agent of the first cluster, which begins once it is wanted.

@@ -39,7 +39,7 @@ pub use detach::{Detach, DetachStage};
 pub use evidence::{Evidence, SourceDeleted, SourceDeletion};
 pub use join::{Join, Renew, SeeCluster};
 pub use objects::{SourceObject, SyncObjects};
-pub use ring::UpdateRing;
+pub use ring::{UpdateRing, first_epoch};
 pub use token::{CreateJoinToken, RevokeJoinToken};
 
 /// What somebody asks the steward.

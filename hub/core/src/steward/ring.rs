@@ -17,12 +17,19 @@ pub struct UpdateRing {
     pub changes: Vec<MemberChange>,
 }
 
+/// Returns what the epochs of a fleet's era begin behind: a recovered store may have lost as many as agents have seen, and their
+/// greatest must not count against those of the new era.
+#[must_use]
+pub fn first_epoch(fleet: &Fleet) -> u64 {
+    fleet.era().map_or(0, |record| record.era.number.saturating_sub(1).saturating_mul(1 << 32))
+}
+
 pub(super) fn decide(fleet: &Fleet, update: &UpdateRing, context: &Context<'_>) -> Result<Decision, Refusal> {
     if fleet.era().is_none() {
         return Err(Refusal::new(ErrorCode::Conflict, "the fleet has not begun yet, so it has no ring"));
     }
     let UpdateRing { next, changes } = update;
-    let epoch = fleet.ring().map_or(0, |ring| ring.epoch);
+    let epoch = fleet.ring().map_or(0, |ring| ring.epoch).max(first_epoch(fleet));
     if Some(next.epoch) != epoch.checked_add(1) {
         let text = format!("the ring is at epoch {epoch}, and {} does not follow it: look again", next.epoch);
         return Err(Refusal::new(ErrorCode::Conflict, text));

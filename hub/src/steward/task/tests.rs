@@ -29,7 +29,7 @@ async fn steward(store: &Arc<dyn Store>) -> Bed {
 
 /// A steward that writes by some right.
 async fn by(store: &Arc<dyn Store>, authority: Authority) -> Bed {
-    keys::ensure_format(store.as_ref(), "test").await.unwrap();
+    keys::ensure_format(store.as_ref(), "demo").await.unwrap();
     let keyring = TestFleet::new().keyring;
     let view = FleetView::load(Arc::clone(store), keyring.fleet()).await.unwrap();
     let (fleet, hold, stop) = (view.subscribe(), Hold::new(None), CancellationToken::new());
@@ -113,7 +113,7 @@ async fn elect(store: &Arc<dyn Store>, claim: &'static str) -> watch::Sender<Opt
 #[tokio::test]
 async fn a_steward_whose_claim_is_another_s_writes_nothing() {
     let store: Arc<dyn Store> = Arc::new(MemoryStore::empty(Arc::new(SystemClock)));
-    keys::ensure_format(store.as_ref(), "test").await.unwrap();
+    keys::ensure_format(store.as_ref(), "demo").await.unwrap();
     let first_term = elect(&store, "first").await;
     let first = by(&store, Authority::Elected(first_term.subscribe())).await;
     first.steward.submit("hub", Request::Begin).await.unwrap();

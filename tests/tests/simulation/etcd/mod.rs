@@ -87,8 +87,7 @@ impl Etcd {
     pub(crate) fn new(seed: u64) -> Self {
         let mut draws = Random::new(seed, 40);
         let state = State::new(draws.next() | 1);
-        let inner =
-            Inner { state, faults: Faults::default(), journal: Vec::new(), draws, trapped: None };
+        let inner = Inner { state, faults: Faults::default(), journal: Vec::new(), draws, trapped: None };
         Self { inner: Mutex::new(inner), changed: watch::Sender::new(0) }
     }
 

@@ -54,14 +54,7 @@ struct Lease {
 impl State {
     /// Makes an empty etcd.
     pub(super) fn new(cluster: u64) -> Self {
-        Self {
-            cluster,
-            revision: 1,
-            compacted: 0,
-            keys: BTreeMap::new(),
-            commits: Vec::new(),
-            leases: BTreeMap::new(),
-        }
+        Self { cluster, revision: 1, compacted: 0, keys: BTreeMap::new(), commits: Vec::new(), leases: BTreeMap::new() }
     }
 
     pub(super) fn set_cluster(&mut self, cluster: u64) {
@@ -180,8 +173,7 @@ impl State {
 
     /// Ends the leases whose time is over.
     pub(super) fn expire(&mut self, now: Duration) -> bool {
-        let over: Vec<i64> =
-            self.leases.iter().filter(|(_, lease)| lease.expires <= now).map(|(id, _)| *id).collect();
+        let over: Vec<i64> = self.leases.iter().filter(|(_, lease)| lease.expires <= now).map(|(id, _)| *id).collect();
         for id in &over {
             self.revoke(*id, now);
         }
@@ -209,7 +201,13 @@ impl State {
         let from = self.keys.range(key.to_vec()..);
         from.take_while(move |(key, _)| match &end {
             None => true,
-            Some(end) => if is_one { *key == end } else { *key < end },
+            Some(end) => {
+                if is_one {
+                    *key == end
+                } else {
+                    *key < end
+                }
+            }
         })
         .map(|(_, versions)| versions)
     }

@@ -34,10 +34,7 @@ pub(super) struct Watching {
 impl PbWatchService for Watching {
     type WatchStream = BoxStream<'static, Result<PbWatchResponse, Status>>;
 
-    async fn watch(
-        &self,
-        request: Request<Streaming<PbWatchRequest>>,
-    ) -> Result<Response<Self::WatchStream>, Status> {
+    async fn watch(&self, request: Request<Streaming<PbWatchRequest>>) -> Result<Response<Self::WatchStream>, Status> {
         let peer = request.extensions().get::<Peer>().cloned().unwrap_or(Peer(String::new()));
         let (answers, stream) = mpsc::channel(16);
         let etcd = Arc::clone(&self.etcd);

@@ -217,7 +217,8 @@ impl Driver {
             }
         }
         self.processes.look(&mut self.sim, &self.many, &self.oracle, now);
-        let is_harsh = !self.store.is_empty() || !self.cut.is_empty() || !self.paused.is_empty() || self.processes.is_any_down();
+        let is_harsh =
+            !self.store.is_empty() || !self.cut.is_empty() || !self.paused.is_empty() || self.processes.is_any_down();
         if is_harsh {
             self.harsh_until = now + AFTERMATH;
         }
@@ -260,7 +261,8 @@ impl Driver {
 
     fn carry_out(&mut self, event: Event) {
         let now = self.now();
-        self.faults += u64::from(!matches!(event, Event::Step(_) | Event::Start(_) | Event::Resume(_) | Event::Mend(..)));
+        self.faults +=
+            u64::from(!matches!(event, Event::Step(_) | Event::Start(_) | Event::Resume(_) | Event::Mend(..)));
         match event {
             Event::Step(step) => self.carry_out_step(step),
             Event::Crash(hub) => {
@@ -387,7 +389,11 @@ impl Driver {
     }
 
     fn disturb_store(&mut self, what: &'static str, disturbed: bool) {
-        if disturbed { self.store.insert(what) } else { self.store.remove(what) };
+        if disturbed {
+            self.store.insert(what)
+        } else {
+            self.store.remove(what)
+        };
     }
 
     fn crash(&mut self, hub: usize) {

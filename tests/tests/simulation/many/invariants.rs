@@ -179,7 +179,10 @@ impl Invariants {
     fn check_acts(&mut self, many: &Many, now: Duration) -> Result<(), String> {
         for (managed, watched) in many.world.clusters.iter().zip(&mut self.clusters) {
             for removal in managed.removals_from(watched.removals) {
-                many.world.evidence().judge(managed.id, &removal).map_err(|error| format!("{}: {error}", managed.name))?;
+                many.world
+                    .evidence()
+                    .judge(managed.id, &removal)
+                    .map_err(|error| format!("{}: {error}", managed.name))?;
                 watched.removals += 1;
                 self.counts.removals += 1;
             }

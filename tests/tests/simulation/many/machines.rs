@@ -8,7 +8,7 @@ use starling_hub::hub::{Hub, HubParts, Inputs, OneOfMany, Process, READY};
 use starling_hub::keyring::{Keyring, KeyringOptions, ServerNames};
 use starling_hub::member::Identity;
 use starling_hub::metrics::Metrics;
-use starling_hub::ports::{EntropyExt as _};
+use starling_hub::ports::EntropyExt as _;
 use starling_hub::shard::Routing;
 use starling_hub::steward::Audit;
 use starling_hub::store::etcd::{EtcdOptions, EtcdStore};
@@ -118,18 +118,15 @@ async fn start(
         login: None,
         process: machine.name.to_owned(),
     };
-    let store = EtcdStore::connect(options, Arc::clone(&dialer) as _, Arc::clone(&clock) as _, Arc::clone(&entropy) as _);
+    let store =
+        EtcdStore::connect(options, Arc::clone(&dialer) as _, Arc::clone(&clock) as _, Arc::clone(&entropy) as _);
     let store = Arc::new(store.await?);
     let names = ServerNames { dns: [HUB.to_owned(), machine.host.to_owned()].into(), ..ServerNames::default() };
     let options = KeyringOptions { fleet: FLEET.to_owned(), names, authority: None, has_store: true };
     let ports = (&*clock as &dyn starling_hub::ports::Clock, &*entropy as &dyn starling_hub::ports::Entropy);
     let keyring = Arc::new(Keyring::open(many.storage(), options, ports).await?);
-    let identity = Identity {
-        name: machine.name.to_owned(),
-        incarnation: entropy.uid(),
-        address: machine.address(),
-        weight: 100,
-    };
+    let identity =
+        Identity { name: machine.name.to_owned(), incarnation: entropy.uid(), address: machine.address(), weight: 100 };
     let hub = Hub::start(HubParts {
         process: Process::OneOfMany(OneOfMany { identity, routing, dialer }),
         agent_address: format!("{HUB}:{PORT}"),

@@ -158,7 +158,12 @@ impl Script {
                 0..24 => Step::Assign(slot, wanted),
                 24..32 => Step::Delete(slot),
                 32..38 => {
-                    self.between(at, lasts, Event::Step(Step::Vanish(slot, true)), Event::Step(Step::Vanish(slot, false)));
+                    self.between(
+                        at,
+                        lasts,
+                        Event::Step(Step::Vanish(slot, true)),
+                        Event::Step(Step::Vanish(slot, false)),
+                    );
                     continue;
                 }
                 38..42 => {
@@ -172,7 +177,12 @@ impl Script {
                     Step::Churn(cluster, index, self.draws.chance(70))
                 }
                 82..90 => {
-                    self.between(at, lasts, Event::Step(Step::Fail(cluster, slot, true)), Event::Step(Step::Fail(cluster, slot, false)));
+                    self.between(
+                        at,
+                        lasts,
+                        Event::Step(Step::Fail(cluster, slot, true)),
+                        Event::Step(Step::Fail(cluster, slot, false)),
+                    );
                     continue;
                 }
                 90..96 => Step::Edit(cluster, number),
@@ -204,7 +214,12 @@ impl Script {
                     self.between(at, lasts, Event::Step(Step::ApiServer(which, false)), end);
                 }
                 80.. if self.take(Busy::Server(which), at, lasts) => {
-                    self.between(at, lasts, Event::Step(Step::Flaky(which, true)), Event::Step(Step::Flaky(which, false)));
+                    self.between(
+                        at,
+                        lasts,
+                        Event::Step(Step::Flaky(which, true)),
+                        Event::Step(Step::Flaky(which, false)),
+                    );
                 }
                 _ => {}
             }
@@ -318,8 +333,7 @@ impl Script {
         let hubs = (0..HUBS.len()).filter(|other| *other != hub);
         let hubs = hubs.map(|other| Busy::Link(hub.min(other), Other::Hub(hub.max(other))));
         let agents = (0..AGENTS.len()).map(|agent| Busy::Link(hub, Other::Agent(agent)));
-        let all: Vec<Busy> =
-            hubs.chain(agents).chain([Busy::Process(hub), Busy::Link(hub, Other::Etcd)]).collect();
+        let all: Vec<Busy> = hubs.chain(agents).chain([Busy::Process(hub), Busy::Link(hub, Other::Etcd)]).collect();
         let is_free = all.iter().all(|busy| self.busy.get(busy).is_none_or(|until| *until < at));
         if is_free {
             all.into_iter().for_each(|busy| drop(self.busy.insert(busy, at + lasts)));
