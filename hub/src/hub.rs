@@ -256,8 +256,9 @@ impl Hub {
         });
         let admin = AdminServiceServer::new(admin).max_decoding_message_size(ADMIN_MESSAGE);
         let admin = Traced::new(admin, parts.metrics.calls.clone());
-        let admin = Authenticated::new(admin, access);
+        // Behind whoever decides who calls: nobody without a token has anything passed on.
         let admin = ToSteward::new(admin, place.as_ref().map(|place| Arc::clone(&place.peers)));
+        let admin = Authenticated::new(admin, access);
         let enrolment = Enrolment::new(EnrolmentParts {
             keyring: Arc::clone(&parts.keyring),
             steward: Arc::new(steward.clone()),

@@ -106,7 +106,11 @@ fn cluster_problem(
     };
     let connected = view.is_some_and(|view| view.connected);
     let of_removal = || removal_problem(fleet, input?, connected, held);
-    of_session.or_else(of_removal).or_else(of_resource).or(of_limits).unwrap_or_default()
+    let of_silence = || {
+        let is_inherited = view.is_some_and(|view| view.inherited);
+        is_inherited.then(|| "this is what was last known: no hub process has heard its agent since".to_owned())
+    };
+    of_session.or_else(of_removal).or_else(of_resource).or(of_limits).or_else(of_silence).unwrap_or_default()
 }
 
 /// The place of a cluster in the answer's order: NUL sorts before whatever a name may hold.

@@ -306,3 +306,6 @@ impl Parts {
         Gathered { value: merge(answers), unanswered: self.unanswered }
     }
 }
+
+#[cfg(test)]
+mod tests;

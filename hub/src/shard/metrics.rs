@@ -50,6 +50,7 @@ fn encode_process(shard: &Shard, encoder: &mut DescriptorEncoder<'_>) -> fmt::Re
     let overview = shard.overview();
     let (texts, text_bytes) = shard.texts();
     let fleet = shard.fleet();
+    let ring_members = fleet.ring().map_or(0, |ring| ring.members.len());
     let gauges = [
         ("fleet_holds", "1 while the fleet holds", u64::from(shard.hold_reason().is_some())),
         ("position", "The steward's position that this process has reached", fleet.position().0),
@@ -57,6 +58,9 @@ fn encode_process(shard: &Shard, encoder: &mut DescriptorEncoder<'_>) -> fmt::Re
         ("clusters_connected", "Clusters with an open session", overview.connected),
         ("clusters_live", "Connected clusters whose plan is confirmed and whose snapshot is indexed", overview.live),
         ("clusters_ready", "Live clusters whose installs are all applied and ready", overview.ready),
+        ("clusters_moving", "Connected clusters that belong to another hub process", shard.moving()),
+        ("ring_epoch", "The epoch of the ring that this process has reached; 0 without one", shard.epoch()),
+        ("ring_members", "Hub processes in the ring; 0 without one", ring_members as u64),
         ("proposals", "Removals that wait for approval", fleet.proposals().count() as u64),
         ("join_tokens", "Join tokens that are open", fleet.tokens().count() as u64),
         ("removal_budget_limit", "Installs that may be removed in a day without an approval", budget::FLEET),

@@ -62,6 +62,13 @@ impl Shard {
         Told { extra, hidden, clusters, fleet, name }
     }
 
+    /// Returns how many connected clusters belong to another process.
+    pub(crate) fn moving(&self) -> u64 {
+        let strangers = self.strangers();
+        let connected = strangers.iter().filter_map(|id| self.cluster(id));
+        connected.filter(|cluster| cluster.state().session.is_some()).count() as u64
+    }
+
     /// Tells whether the registry has a cluster.
     pub(crate) fn knows(&self, id: &ClusterId) -> bool {
         self.cluster(id).is_some()

@@ -133,3 +133,84 @@ impl Shard {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use starling_hub_core::change::Change;
+    use starling_hub_core::ring::{RingMember, RingRecord};
+    use starling_model::{Digest, Facts, FleetKey, Limits, Uid};
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::ports::SystemClock;
+    use crate::shard::{ShardParts, WholeHub};
+    use crate::steward::Hold;
+    use crate::traces::Traces;
+
+    fn shard(name: &str, routing: Routing, members: &[&str]) -> Arc<Shard> {
+        let member = |name: &&str| RingMember {
+            name: (*name).to_owned(),
+            incarnation: Uid([1; 16]),
+            address: format!("{name}:8443"),
+            weight: 100,
+        };
+        let mut fleet = Fleet::new("demo");
+        if !members.is_empty() {
+            let members = members.iter().map(member).collect();
+            fleet.apply(&Change::PutRing(RingRecord { epoch: 7, members }));
+        }
+        Shard::new(ShardParts {
+            fleet: watch::channel(Arc::new(fleet)).1,
+            fleet_key: FleetKey::new([7; 32]),
+            hold: Hold::new(None),
+            lease: Arc::new(WholeHub),
+            clock: Arc::new(SystemClock),
+            limits: Limits::DEFAULT,
+            hub: name.to_owned(),
+            is_one_of_many: true,
+            routing,
+            forwarder: None,
+            traces: Traces::default(),
+        })
+    }
+
+    fn hello(newest_epoch: u64, forward: bool) -> Hello {
+        Hello {
+            protocols: (1, 1),
+            fingerprint: String::new(),
+            instance: Uid([2; 16]),
+            agent_version: String::new(),
+            facts: Facts::default(),
+            plan_digest: None,
+            held: Vec::new(),
+            kinds: Vec::new(),
+            installs_digest: Digest::default(),
+            newest_fence: None,
+            newest_epoch,
+            forward,
+        }
+    }
+
+    #[test]
+    fn an_agent_is_taken_sent_or_passed_on_or_waits() {
+        let cluster = ClusterId([3; 16]);
+        let (here, there) = (["hub-1"], ["hub-2"]);
+        let address = "hub-2:8443".to_owned();
+        let route = |members: &[&str], routing, hello: &Hello, forwarded| {
+            shard("hub-1", routing, members).route(cluster, hello, forwarded)
+        };
+        use Routing::{Forward, Redirect};
+        assert_eq!(route(&here, Redirect, &hello(7, false), false), Route::Here);
+        assert_eq!(route(&here, Redirect, &hello(7, false), true), Route::Here);
+        let redirected = Route::Redirect { address: address.clone(), epoch: 7 };
+        assert_eq!(route(&there, Redirect, &hello(0, false), false), redirected);
+        let passed_on = Route::Forward { address };
+        assert_eq!(route(&there, Redirect, &hello(7, true), false), passed_on, "it cannot go there");
+        assert_eq!(route(&there, Forward, &hello(7, false), false), passed_on);
+        assert_eq!(route(&there, Forward, &hello(7, false), true), Route::Behind, "not in circles");
+        assert_eq!(route(&here, Redirect, &hello(8, false), false), Route::Behind, "the agent knows a newer ring");
+        assert_eq!(route(&[], Redirect, &hello(0, false), false), Route::Behind, "there is no ring yet");
+    }
+}

@@ -181,11 +181,29 @@ impl Steward {
                 Err(error @ (CommitError::Mark(_) | CommitError::Codec(_) | CommitError::Store(_))) => {
                     self.parts.metrics.not_committed(error.as_str());
                     self.look_again_after(&error).await;
-                    return Err(unavailable(&error));
+                    return Err(self.unavailable(&error));
                 }
             }
         }
-        Err(unavailable(&CommitError::Conflict))
+        Err(self.unavailable(&CommitError::Conflict))
+    }
+
+    /// Tells of what could not be committed. Where others take over from a process that does not reach the store, nobody has to
+    /// look; and over a network it may have been written all the same.
+    fn unavailable(&self, error: &CommitError) -> Refusal {
+        let cause = std::error::Error::source(error).map_or_else(String::new, |cause| format!(": {cause}"));
+        let is_one_of_many = matches!(self.parts.authority, Authority::Elected(_));
+        let outcome = match error {
+            CommitError::Store(StoreError::Unavailable { .. }) if is_one_of_many => {
+                tracing::warn!(%error, cause, "cannot commit a decision");
+                "it is not known whether anything was changed, look again"
+            }
+            _ => {
+                tracing::error!(%error, cause, "cannot commit a decision");
+                "nothing was changed, try again"
+            }
+        };
+        Refusal { code: ErrorCode::Unavailable, message: format!("{error}{cause}; {outcome}"), credential: None }
     }
 
     fn check_hold(&self, request: &Request) -> Result<(), Refusal> {
@@ -330,16 +348,6 @@ fn new_era(decision: &Decision) -> Option<Era> {
         Change::PutEra(record) => Some(record.era),
         _ => None,
     })
-}
-
-fn unavailable(error: &CommitError) -> Refusal {
-    let cause = std::error::Error::source(error).map_or_else(String::new, |cause| format!(": {cause}"));
-    tracing::error!(%error, cause, "cannot commit a decision");
-    Refusal {
-        code: ErrorCode::Unavailable,
-        message: format!("{error}{cause}; nothing was changed, try again"),
-        credential: None,
-    }
 }
 
 #[cfg(test)]

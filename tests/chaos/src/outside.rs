@@ -99,6 +99,17 @@ pub(crate) fn check_well(bed: &Bed, world: &World) -> Result<()> {
     Ok(())
 }
 
+/// Makes sure that every hub is a member again and serves what it owns: whatever moves because of a fault has moved.
+pub(crate) fn check_settled(bed: &Bed) -> Result<()> {
+    let shards = bed.hubs.shards()?;
+    ensure!(shards.len() == bed.hubs.all().len(), "{} hubs are seen", shards.len());
+    for shard in shards {
+        let is_settled = shard.state == "serving" && shard.clusters_connected == shard.clusters_owned;
+        ensure!(is_settled && shard.clusters_moving == 0, "{shard:?}");
+    }
+    Ok(())
+}
+
 /// Makes sure that no cluster was asked to remove anything of an assignment that nobody deleted.
 pub(crate) fn check_removals(truth: &Path, world: &World) -> Result<()> {
     for cluster in Truth::read(truth)?.clusters {

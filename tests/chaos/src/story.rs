@@ -21,6 +21,9 @@ const LOOK: Duration = Duration::from_millis(500);
 /// How long nothing is done to see what a quiet fleet costs.
 const QUIET: Duration = Duration::from_secs(10);
 
+/// How long the ring may take to be as it was: a hub joins after 3 s, and its clusters follow.
+const SETTLES: Duration = Duration::from_secs(20);
+
 /// Sessions that one move of a cluster may take: one with a hub that sends it on, one with its owner.
 const SESSIONS_PER_MOVE: f64 = 2.0;
 
@@ -112,6 +115,9 @@ fn survive(
     confirmed?;
     wait_well(bed, world, bound)?;
     let recovered = healed.elapsed();
+    // So that what moves back is counted with its cause. A hub that flaps is held down for minutes, which nobody waits for.
+    let _ =
+        wait_for("the ring to settle", SETTLES, || outside::check_settled(bed).map_err(|error| format!("{error:#}")));
 
     let happened = Counters::read(bed)?.since(&before);
     let per_cluster = |count: u64| count as f64 / bed.clusters.max(1) as f64;

@@ -260,7 +260,7 @@ fn what_processes_tell_each_other_is_no_change_of_the_fleet() {
     let told = |key: &str, value: &'static str| decode(&as_event(Write::put(format!("{PREFIX_TEXT}{key}"), value)));
     assert_eq!(told("steward", "hub").unwrap(), Record::Steward(None), "a process that is the whole hub");
     let claim = r#"{"name":"hub-0","incarnation":"01010101-0101-0101-0101-010101010101"}"#;
-    let expected = Claim { name: "hub-0".into(), incarnation: starling_model::Uid([1; 16]) };
+    let expected = Claim { name: "hub-0".into(), incarnation: Uid([1; 16]) };
     assert_eq!(told("steward", claim).unwrap(), Record::Steward(Some(expected)));
     let member = r#"{"incarnation":"01010101-0101-0101-0101-010101010101","address":"hub-0:8443","weight":100}"#;
     assert!(matches!(told("member/hub-0", member), Ok(Record::Member(name, Some(_))) if name == "hub-0"));
