@@ -1,5 +1,6 @@
 //! What a process has besides when it is one of several, wired: its seat, its terms, and the ways to the others.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -223,15 +224,20 @@ impl Place {
         std::future::pending::<()>().await;
     }
 
-    /// Leaves the ring, and waits until the agents are at their new owners, for a time; without others there is nobody to go to.
+    /// Leaves the ring, and waits until the agents are at their new owners and these have their pictures whole, for a time; without others there is nobody to go to.
     pub(crate) async fn hand_over(&self, shard: &Shard, within: Duration) {
         self.draining.send_replace(true);
         let deadline = Instant::now() + within;
         let alone_until = Instant::now() + OTHERS_WITHIN;
+        let mut served = BTreeSet::new();
         loop {
             let is_alone = self.seen.borrow().members.keys().all(|name| *name == self.identity.name);
             let is_owner = self.fleet.borrow().ring().is_some_and(|ring| ring.member(&self.identity.name).is_some());
-            let left = shard.connected().len();
+            let connected = shard.connected();
+            served.extend(connected.iter().copied());
+            // A stream that is passed on ends before its agent is at the new owner, which has its picture only then.
+            let strangers = shard.strangers();
+            let left = connected.iter().chain(served.intersection(&strangers)).collect::<BTreeSet<_>>().len();
             if (!is_owner && left == 0) || (is_alone && Instant::now() >= alone_until) {
                 return;
             }

@@ -299,11 +299,14 @@ impl Gather {
             })
             .collect();
         let fleet = Arc::clone(&self.fleet.borrow());
+        let mut everybody = self.others.as_ref().map(|others| others.names()).unwrap_or_default();
+        everybody.insert(self.own_name().to_owned());
         for (id, (_, keeper)) in keepers {
             let owner = fleet.owner(&id).map(|member| member.name.clone());
             let at_home = owner.filter(|owner| complete.get(owner).is_some_and(|ids| ids.contains(&id)));
             let teller = at_home.unwrap_or(keeper);
-            for (name, _) in parts.answers.iter().filter(|(name, _)| *name != teller) {
+            // Also of those that did not answer yet: they may answer the next time.
+            for name in everybody.iter().filter(|name| **name != teller) {
                 without.entry(name.clone()).or_default().insert(id);
             }
         }

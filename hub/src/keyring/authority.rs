@@ -27,8 +27,12 @@ pub const SERVER_LIFETIME: Duration = Duration::from_secs(90 * 24 * 3600);
 /// How long a cluster's certificate lasts unless the hub was told otherwise.
 pub const CLUSTER_LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// Certificates begin this long before they are made, for clocks that are behind.
-const BACKDATED: Duration = Duration::from_secs(300);
+/// Certificates begin at least and at most this long before they are made, for clocks that are behind: by an hour and more, as with
+/// a wrong time zone. Those that do not last long begin less early, or they would be renewed as soon as they are made.
+const BACKDATED: (Duration, Duration) = (Duration::from_secs(300), Duration::from_secs(2 * 3600));
+
+/// The share of a certificate's life that it begins before it is made, between these bounds.
+const BACKDATED_SHARE: u32 = 12;
 
 /// The authority's certificate and key.
 pub struct Authority {
@@ -278,7 +282,8 @@ fn params(clock: &dyn Clock, entropy: &dyn Entropy, lifetime: Duration) -> Certi
     let mut params = CertificateParams::default();
     let now = Duration::from_millis(clock.now().0);
     let epoch = rcgen::date_time_ymd(1970, 1, 1);
-    params.not_before = epoch + now.saturating_sub(BACKDATED);
+    let backdated = (lifetime / BACKDATED_SHARE).clamp(BACKDATED.0, BACKDATED.1);
+    params.not_before = epoch + now.saturating_sub(backdated);
     params.not_after = epoch + now + lifetime;
     // RFC 5280 wants a positive number of at most 20 bytes; a cleared top bit keeps the encoding at 16.
     let mut serial: [u8; 16] = entropy.bytes();

@@ -65,11 +65,6 @@ impl State {
         PbResponseHeader { cluster_id: self.cluster, member_id: 1, revision: self.revision, raft_term: 2 }
     }
 
-    /// Returns the value of a key now.
-    pub(crate) fn value(&self, key: &[u8]) -> Option<&[u8]> {
-        self.present(key).map(|entry| &entry.value[..])
-    }
-
     /// Returns all entries as they are now.
     pub(crate) fn entries(&self) -> impl Iterator<Item = &PbKeyValue> {
         self.keys.values().filter_map(|versions| versions.last()?.entry.as_ref())

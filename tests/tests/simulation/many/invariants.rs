@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use starling_model::Position;
+use starling_model::{Millis, Position};
 use starling_model::limits::COMMAND_LEASE;
 
 use super::oracle::Oracle;
@@ -52,8 +52,8 @@ struct Watched {
     removals: usize,
     acts: usize,
     disturbed: Duration,
-    /// Until when each process has lent.
-    lent: BTreeMap<&'static str, Duration>,
+    /// Until when each process has lent, and the same as its own clock had it.
+    lent: BTreeMap<&'static str, (Duration, Millis)>,
     /// The processes whose newest answer showed it, undisturbed.
     shown_by: BTreeSet<&'static str>,
 }
@@ -126,7 +126,9 @@ impl Invariants {
         let shard = Arc::as_ptr(&hub.shard) as usize;
         if process.shard != shard {
             *process = Process { shard, ..Process::default() };
-            self.clusters.iter_mut().for_each(|watched| drop(watched.lent.remove(machine.host)));
+            self.clusters.iter_mut().for_each(|watched| {
+                watched.lent.remove(machine.host);
+            });
         }
         let fleet = Arc::clone(&hub.fleet.borrow());
         let position = (fleet.era().map_or(0, |record| record.era.number), fleet.position());
@@ -151,12 +153,12 @@ impl Invariants {
         let uptime = starling_hub::ports::Clock::uptime(&*machine.clock);
         for (managed, watched) in many.world.clusters.iter().zip(&mut self.clusters) {
             let Some(until) = hub.shard.lent_until(&managed.id) else { continue };
-            let until = now + until.since(uptime);
-            let known = watched.lent.get(machine.host).copied().unwrap_or_default();
-            if until <= known.max(now) + Duration::from_millis(2) {
+            if watched.lent.get(machine.host).is_some_and(|(_, known)| *known == until) {
                 continue;
             }
-            watched.lent.insert(machine.host, until);
+            let raw = until;
+            let until = now + until.since(uptime);
+            watched.lent.insert(machine.host, (until, raw));
             if until > licence + SLACK {
                 return Err(format!(
                     "I3: {} lends to {} until {until:?}, and its own lease ends at {licence:?}",
@@ -194,7 +196,7 @@ impl Invariants {
                 }
                 let is_in_era = act.before.is_none_or(|before| before.era.number == act.fence.era.number);
                 let is_disturbed = act.at <= watched.disturbed + Duration::from_secs(1);
-                let is_lent = watched.lent.values().any(|until| act.at <= *until + SLACK);
+                let is_lent = watched.lent.values().any(|(until, _)| act.at <= *until + SLACK);
                 if is_in_era && !is_disturbed && !is_lent {
                     return Err(format!("I3: {} acts without a lease: {act:?}, {:?}", managed.name, watched.lent));
                 }

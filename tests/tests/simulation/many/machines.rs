@@ -46,13 +46,11 @@ pub(crate) fn add_hub(sim: &mut turmoil::Sim<'_>, many: &Arc<Many>, number: usiz
         async move {
             many.world.trace.note(machine.host, "started");
             let ended = run_hub(&many, &machine, routing, draws).await;
-            machine.set_live(None);
-            match ended {
-                Ok(()) => many.world.trace.note(machine.host, "ended"),
-                // Whoever runs it starts it again.
-                Err(error) => many.world.trace.note(machine.host, format!("ended: {error:#}")),
-            }
-            Ok(())
+            let what = ended.map_or_else(|error| format!("ended: {error:#}"), |()| "ended".to_owned());
+            many.world.trace.note(machine.host, what);
+            machine.exit();
+            // The process is over with all of its tasks, which only the driver can end.
+            std::future::pending().await
         }
     });
 }
@@ -86,19 +84,21 @@ async fn run_hub(many: &Arc<Many>, machine: &Arc<HubMachine>, routing: Routing, 
         hold: hub.hold.clone(),
     };
     machine.set_live(Some(live.clone()));
+    let process = async {
+        tokio::select! {
+            biased;
+            died = hub.died() => anyhow::bail!("{died:?}"),
+            _ = leaving.wait_for(|leaving| *leaving) => {}
+        }
+        many.world.trace.note(machine.host, "leaves");
+        Ok(hub.shutdown(ENDS_WITHIN).run(std::future::pending()).await?)
+    };
     tokio::select! {
         biased;
-        died = hub.died() => anyhow::bail!("{died:?}"),
+        ended = process => ended,
         () = read_documents(world, scans) => anyhow::bail!("nobody takes what is read"),
         () = people::work(Arc::clone(world), live.clone(), draws) => anyhow::bail!("the people left"),
-        () = answers::ask(machine, &live.gather) => {}
-        _ = leaving.wait_for(|leaving| *leaving) => {}
-    }
-    let ending = hub.shutdown(ENDS_WITHIN).run(std::future::pending());
-    tokio::select! {
-        biased;
-        ended = ending => Ok(ended?),
-        () = answers::ask(machine, &live.gather) => Ok(()),
+        () = answers::ask(machine, &live.gather) => anyhow::bail!("nobody asks any more"),
     }
 }
 

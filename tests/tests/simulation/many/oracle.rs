@@ -33,8 +33,8 @@ pub(crate) struct Oracle {
     pub(crate) hold: Option<ToldHold>,
     /// The processes that have a seat.
     pub(crate) members: BTreeSet<String>,
-    /// Each ring record with when it came.
-    pub(crate) rings: Vec<(Duration, Arc<RingRecord>)>,
+    /// Each ring record since when it is there.
+    rings: Vec<Ring>,
     /// The digests of the clusters' plans at each position; several after a restore.
     plans: BTreeMap<Position, BTreeSet<Vec<Digest>>>,
     /// The placements at each epoch; several after a restore.
@@ -47,6 +47,14 @@ pub(crate) struct Oracle {
     pub(crate) decisions: u64,
     /// How many revisions there were.
     pub(crate) revisions: u64,
+}
+
+/// A ring record, and what it came to.
+struct Ring {
+    since: Duration,
+    record: Arc<RingRecord>,
+    /// Each cluster's owner.
+    owners: Vec<String>,
 }
 
 impl Oracle {
@@ -93,16 +101,10 @@ impl Oracle {
 
     /// Returns until when a process was an owner of a cluster, as far as the store tells; `None` if it never was.
     pub(crate) fn owned_until(&self, cluster: ClusterId, name: &str, now: Duration) -> Option<Duration> {
-        let mut until = None;
-        let ends = self.rings.iter().skip(1).map(|(since, _)| *since).chain([now]);
-        for ((_, ring), end) in self.rings.iter().zip(ends) {
-            let mut fleet = Fleet::new(FLEET);
-            fleet.apply(&starling_hub_core::change::Change::PutRing(ring.as_ref().clone()));
-            if fleet.owner(&cluster).is_some_and(|owner| owner.name == name) {
-                until = Some(end);
-            }
-        }
-        until
+        let number = self.clusters.iter().position(|id| *id == cluster)?;
+        let ends = self.rings.iter().skip(1).map(|ring| ring.since).chain([now]);
+        let owned = self.rings.iter().zip(ends).filter(|(ring, _)| ring.owners[number] == name);
+        owned.last().map(|(_, end)| end)
     }
 
     fn take(&mut self, many: &Many, commit: &Commit) -> Result<(), String> {
@@ -175,19 +177,19 @@ impl Oracle {
     /// Takes in the fleet of a new position.
     fn decided(&mut self, many: &Many, at: Duration, begins: bool) {
         self.decisions += 1;
-        if let Some(ring) = self.fleet.ring().filter(|ring| self.rings.last().is_none_or(|(_, last)| last != *ring)) {
+        let is_news = |record: &&Arc<RingRecord>| self.rings.last().is_none_or(|last| last.record != **record);
+        if let Some(record) = self.fleet.ring().filter(is_news) {
             let owners = self.owners_of(&self.fleet);
-            if let Some((_, before)) = self.rings.last() {
-                let mut fleet = Fleet::new(FLEET);
-                fleet.apply(&starling_hub_core::change::Change::PutRing(before.as_ref().clone()));
-                for (number, (before, after)) in self.owners_of(&fleet).iter().zip(&owners).enumerate() {
+            if let Some(before) = self.rings.last() {
+                for (number, (before, after)) in before.owners.iter().zip(&owners).enumerate() {
                     self.moves[number] += u64::from(before != after);
                 }
             }
-            let names: Vec<&str> = ring.members.iter().map(|member| member.name.as_str()).collect();
-            many.world.trace.drive(at, format!("epoch {}: {} own {}", ring.epoch, names.join(" "), owners.join(" ")));
-            self.placements.entry(ring.epoch).or_default().insert(owners);
-            self.rings.push((at, Arc::clone(ring)));
+            let names: Vec<&str> = record.members.iter().map(|member| member.name.as_str()).collect();
+            let what = format!("epoch {}: {} own {}", record.epoch, names.join(" "), owners.join(" "));
+            many.world.trace.drive(at, what);
+            self.placements.entry(record.epoch).or_default().insert(owners.clone());
+            self.rings.push(Ring { since: at, record: Arc::clone(record), owners });
         }
         let plans = self.plans_of(&self.fleet);
         self.plans.entry(self.fleet.position()).or_default().insert(plans);

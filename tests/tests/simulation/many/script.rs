@@ -231,7 +231,7 @@ impl Script {
         let likely = if mood == Mood::Calm { 60 } else { 12 };
         if self.draws.chance(likely) {
             self.add(1_000, Event::Rolling);
-            (0..HUBS.len()).for_each(|hub| drop(self.busy.insert(Busy::Process(hub), disturbed())));
+            self.busy.extend((0..HUBS.len()).map(|hub| (Busy::Process(hub), disturbed())));
             return;
         }
         if self.draws.chance(likely) {
@@ -336,7 +336,7 @@ impl Script {
         let all: Vec<Busy> = hubs.chain(agents).chain([Busy::Process(hub), Busy::Link(hub, Other::Etcd)]).collect();
         let is_free = all.iter().all(|busy| self.busy.get(busy).is_none_or(|until| *until < at));
         if is_free {
-            all.into_iter().for_each(|busy| drop(self.busy.insert(busy, at + lasts)));
+            self.busy.extend(all.into_iter().map(|busy| (busy, at + lasts)));
         }
         is_free
     }

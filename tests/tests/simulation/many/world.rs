@@ -60,6 +60,7 @@ struct HubState {
     live: Option<LiveHub>,
     answer: Option<Arc<Answer>>,
     starts: u64,
+    exited: bool,
 }
 
 /// The Secret that the processes share.
@@ -148,6 +149,17 @@ impl HubMachine {
             std::mem::replace(&mut state.live, live)
         };
         drop(before);
+    }
+
+    /// Notes that the process is over.
+    pub(crate) fn exit(&self) {
+        self.set_live(None);
+        self.state().exited = true;
+    }
+
+    /// Tells whether the process is over, once.
+    pub(crate) fn take_exited(&self) -> bool {
+        std::mem::take(&mut self.state().exited)
     }
 
     /// Counts a start of the process.
