@@ -14,15 +14,23 @@ pub(crate) struct SimulateArguments {
     /// The first of them.
     #[arg(long, default_value_t = 0)]
     from: u64,
+    /// Simulates hubs of several processes over etcd, instead of one with a store of its own.
+    #[arg(long)]
+    many: bool,
 }
 
 /// Simulates the seeds, and fails if an invariant did not hold in one of them.
 pub(crate) fn run(arguments: &SimulateArguments) -> Result<()> {
+    let (name, seeds) = if arguments.many {
+        ("many::tests::every_seed_keeps_the_invariants", "STARLING_SIM_MANY_SEEDS")
+    } else {
+        ("every_seed_keeps_the_invariants", "STARLING_SIM_SEEDS")
+    };
     let mut simulation = cargo();
     simulation
         .args(["test", "--quiet", "--package", "starling-tests", "--test", "simulation"])
-        .args(["--", "--exact", "every_seed_keeps_the_invariants", "--nocapture"])
-        .env("STARLING_SIM_SEEDS", arguments.seeds.to_string())
+        .args(["--", "--exact", name, "--include-ignored", "--nocapture"])
+        .env(seeds, arguments.seeds.to_string())
         .env("STARLING_SIM_FROM", arguments.from.to_string());
     build::run("simulation", &mut simulation)
 }

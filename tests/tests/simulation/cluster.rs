@@ -95,8 +95,6 @@ struct Record {
 pub(crate) struct Act {
     /// Simulated time.
     pub(crate) at: Duration,
-    /// The agent's host.
-    pub(crate) host: String,
     /// The fence that was committed before.
     pub(crate) before: Option<Fence>,
     /// The plan's.
@@ -216,13 +214,13 @@ impl Managed {
         self.record().acts[first..].to_vec()
     }
 
-    fn note_inventory(&self, host: &str, inventory: Inventory) {
+    fn note_inventory(&self, inventory: Inventory) {
         let mut record = self.record();
         let before = record.inventory.acting_fence();
         if let (Some(fence), Some(at)) =
             (inventory.acting_fence().filter(|fence| Some(*fence) != before), turmoil::sim_elapsed())
         {
-            record.acts.push(Act { at, host: host.to_owned(), before, fence });
+            record.acts.push(Act { at, before, fence });
         }
         record.inventory = Arc::new(inventory);
     }
@@ -420,7 +418,7 @@ impl ClusterApi for ObservedApi {
         self.arrive().await;
         let answer = self.inner.swap_inventory(expected, change).await;
         if let Ok(Some(stored)) = self.inner.load_inventory().await {
-            self.managed.note_inventory(&self.machine.host, read(&stored));
+            self.managed.note_inventory(read(&stored));
         }
         let outcome = answer.as_ref().map_or_else(ToString::to_string, |version| format!("version {version}"));
         self.note(format!("inventory: {outcome}"));

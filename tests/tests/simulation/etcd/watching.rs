@@ -116,13 +116,11 @@ fn look(etcd: &Etcd, peer: &str, next: &mut i64) -> Option<Result<PbWatchRespons
     // Several revisions in one answer now and then, as etcd does.
     let most = inner.draws.within(1..4);
     let mut events = Vec::new();
-    let mut told = 0;
     let start = inner.state.commits.partition_point(|commit| commit.revision < *next);
-    for commit in &inner.state.commits[start..] {
+    for (told, commit) in (0..).zip(&inner.state.commits[start..]) {
         if told >= most || now() < commit.at + lag {
             break;
         }
-        told += 1;
         *next = commit.revision + 1;
         let is_skipped = skips.is_some_and(|one_in| commit.revision % i64::try_from(one_in).unwrap_or(1) == 0);
         if !is_skipped {

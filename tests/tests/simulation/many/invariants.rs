@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use starling_model::{Millis, Position};
 use starling_model::limits::COMMAND_LEASE;
+use starling_model::{Millis, Position};
 
 use super::oracle::Oracle;
 use super::world::Many;
