@@ -128,18 +128,23 @@ impl Fault {
         matches!(self, Self::ClockSkewed { .. })
     }
 
-    /// How often a cluster may change its hub because of it: there and back, or once more where every hub goes in turn.
-    pub(crate) fn moves_at_most(&self) -> f64 {
+    /// How many sessions may be opened because of it, for each cluster; `share` is the part of the fleet that the victim owns, or
+    /// that a hub owns in the mean where there is no victim.
+    ///
+    /// Whoever loses its hub comes back to it, or goes to others and returns when the hub is a member again.
+    pub(crate) fn sessions_at_most(&self, share: f64, hubs: usize) -> f64 {
         match self {
-            Self::HubKilled { .. }
-            | Self::HubPaused { .. }
-            | Self::HubCutFromEtcd { .. }
-            | Self::HubCutFromAgents { .. }
-            | Self::HubCutFromHubs { .. }
+            Self::HubKilled { .. } | Self::HubCutFromAgents { .. } => 2.0 * share,
+            // What is shorter than the lease passes without a move.
+            Self::HubPaused { seconds, .. } | Self::HubCutFromEtcd { seconds, .. } if *seconds < LEASE_SECONDS => 0.0,
+            Self::HubPaused { .. } | Self::HubCutFromEtcd { .. } => 2.0 * share,
+            Self::HubCutFromHubs { .. }
             | Self::ClockSkewed { .. }
-            | Self::ScaledOutAndBack { .. }
-            | Self::RollingRestart => 2.0,
-            Self::EtcdMemberKilled { .. } | Self::EtcdMajorityLost { .. } => 0.0,
+            | Self::EtcdMemberKilled { .. }
+            | Self::EtcdMajorityLost { .. } => 0.0,
+            // Every hub goes in turn, and has then besides its own what others handed over.
+            Self::RollingRestart => 2.0 * share * hubs as f64,
+            Self::ScaledOutAndBack { .. } => 2.0 * 1.25 / (hubs + 1) as f64,
         }
     }
 }

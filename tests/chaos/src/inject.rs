@@ -8,6 +8,7 @@ use starling_realparts::{Clock, End, Namespace, Network, Side};
 
 use crate::bed::Bed;
 use crate::fault::Fault;
+use crate::story;
 
 /// How long a hub may take to hand its clusters over and end.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -31,6 +32,8 @@ pub(crate) fn begin(bed: &mut Bed, fault: &Fault) -> Result<()> {
             for hub in bed.hubs.all() {
                 hub.stop(PATIENCE)?;
                 hub.restart()?;
+                // As a StatefulSet with `minReadySeconds` does it.
+                story::wait_settled(bed)?;
             }
         }
         Fault::ScaledOutAndBack { .. } => bed.hubs.add(1)?,

@@ -16,6 +16,7 @@ mod random;
 mod report;
 mod schedule;
 mod story;
+mod watch;
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
-use starling_harness::{CommandLine, Hub};
+use starling_harness::{CommandLine, Hub, Status};
 
 use crate::bed::Bed;
 use crate::changes::World;
@@ -72,11 +72,10 @@ struct ClusterTruth {
 }
 
 /// Makes sure that a hub says that every cluster is served.
-pub(crate) fn check_served(hub: &Hub, clusters: u64) -> Result<()> {
-    let status = hub.command_line().clone().within(ANSWER_WITHIN).status().with_context(|| hub.name().to_owned())?;
-    let (name, live) = (hub.name(), status.live);
-    ensure!(status.unanswered.is_empty(), "{name} had no answer of {}", status.unanswered.join(", "));
-    ensure!(status.clusters == clusters && live == clusters, "{name} says {live} of {clusters} clusters are live");
+pub(crate) fn check_served(ask: &CommandLine, clusters: u64) -> Result<()> {
+    let Status { clusters: known, live, unanswered, .. } = ask.clone().within(ANSWER_WITHIN).status()?;
+    ensure!(unanswered.is_empty(), "no answer of {}", unanswered.join(", "));
+    ensure!(known == clusters && live == clusters, "{live} of {known} clusters are live, not {clusters}");
     Ok(())
 }
 
@@ -84,7 +83,7 @@ pub(crate) fn check_served(hub: &Hub, clusters: u64) -> Result<()> {
 pub(crate) fn check_well(bed: &Bed, world: &World) -> Result<()> {
     bed.fleet.check_running()?;
     for hub in bed.hubs.all() {
-        check_served(hub, bed.clusters)?;
+        check_served(hub.command_line(), bed.clusters).with_context(|| hub.name().to_owned())?;
     }
     let Some((first, others)) = bed.hubs.all().split_first() else {
         bail!("there is no hub");

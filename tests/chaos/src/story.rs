@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
-use starling_harness::StarlingPrograms;
 use starling_harness::logs::unexpected_errors;
+use starling_harness::{CommandLine, StarlingPrograms};
 use starling_realparts::wait_for;
 
 use crate::bed::Bed;
@@ -13,10 +13,8 @@ use crate::counters::Counters;
 use crate::fault::Fault;
 use crate::report::{Report, Survived};
 use crate::schedule::Schedule;
+use crate::watch::Watch;
 use crate::{ChaosOptions, Length, inject, outside};
-
-/// How often it is looked whether all clusters are served.
-const LOOK: Duration = Duration::from_millis(500);
 
 /// How long nothing is done to see what a quiet fleet costs.
 const QUIET: Duration = Duration::from_secs(10);
@@ -24,10 +22,7 @@ const QUIET: Duration = Duration::from_secs(10);
 /// How long the ring may take to be as it was: a hub joins after 3 s, and its clusters follow.
 const SETTLES: Duration = Duration::from_secs(20);
 
-/// Sessions that one move of a cluster may take: one with a hub that sends it on, one with its owner.
-const SESSIONS_PER_MOVE: f64 = 2.0;
-
-/// Clusters whose session ends for reasons of their own, as a share of all.
+/// Sessions that end for reasons of their own, for each cluster.
 const SLACK: f64 = 0.1;
 
 /// ERROR lines that a fault explains, by a part of their text.
@@ -93,20 +88,16 @@ fn survive(
     progress: &dyn Fn(&str),
 ) -> Result<Survived> {
     let before = Counters::read(bed)?;
+    let share = share(bed, fault)?;
     let change = world.draw();
     progress(&format!("{fault}; meanwhile {change}"));
+    let watch = Watch::start(bystander(bed, fault), bed.clusters);
     let begun = Instant::now();
     inject::begin(bed, fault).context("carry it out")?;
     world.make(&change)?;
     // It may have to wait for the fault's end: whether anybody can decide meanwhile depends on the fault.
     let _ = world.push(&bed.hubs.command_line());
-    let mut unserved = Duration::ZERO;
-    while begun.elapsed() < fault.lasts() {
-        if outside::check_served(bystander(bed, fault), bed.clusters).is_err() {
-            unserved = begun.elapsed();
-        }
-        std::thread::sleep(LOOK.min(fault.lasts().saturating_sub(begun.elapsed())));
-    }
+    std::thread::sleep(fault.lasts().saturating_sub(begun.elapsed()));
     inject::heal(bed, fault).context("end it")?;
     let healed = Instant::now();
     let confirmed = wait_for("the change to be confirmed", bound, || {
@@ -115,9 +106,10 @@ fn survive(
     confirmed?;
     wait_well(bed, world, bound)?;
     let recovered = healed.elapsed();
+    let unserved = watch.end()?;
     // So that what moves back is counted with its cause. A hub that flaps is held down for minutes, which nobody waits for.
-    let _ =
-        wait_for("the ring to settle", SETTLES, || outside::check_settled(bed).map_err(|error| format!("{error:#}")));
+    let settling = Instant::now();
+    let settled = wait_settled(bed).map(|()| settling.elapsed().as_secs_f64());
 
     let happened = Counters::read(bed)?.since(&before);
     let per_cluster = |count: u64| count as f64 / bed.clusters.max(1) as f64;
@@ -126,26 +118,66 @@ fn survive(
         change: change.to_string(),
         unserved_seconds: unserved.as_secs_f64(),
         recovered_seconds: recovered.as_secs_f64(),
+        settled_seconds: settled.as_ref().ok().copied(),
         sessions_per_cluster: per_cluster(happened.sessions),
+        sessions_allowed: fault.sessions_at_most(share, bed.hubs.all().len()) + SLACK,
+        redirected_per_cluster: per_cluster(happened.redirected),
+        forwarded_per_cluster: per_cluster(happened.forwarded),
         handshakes_per_cluster: per_cluster(happened.handshakes),
+        ended: happened.ended,
         etcd_writes: happened.etcd_writes,
     };
-    progress(&format!(
-        "  not all served for {:.1} s, all well {:.1} s after its end, {:.2} sessions a cluster",
-        survived.unserved_seconds, survived.recovered_seconds, survived.sessions_per_cluster
-    ));
+    progress(&told(&survived, share, settled.err()));
     outside::check_removals(&bed.truth, world)?;
-    let allowed = fault.moves_at_most() * SESSIONS_PER_MOVE + SLACK;
-    let sessions = survived.sessions_per_cluster;
-    ensure!(sessions <= allowed, "{sessions:.2} sessions a cluster, and {allowed:.2} are enough");
+    let (sessions, allowed) = (survived.sessions_per_cluster, survived.sessions_allowed);
+    ensure!(sessions <= allowed, "{sessions:.2} sessions a cluster, and {allowed:.2} are enough: {:?}", survived.ended);
     check_logs(bed)?;
     Ok(survived)
 }
 
-/// A hub that the fault does not happen to.
-fn bystander<'a>(bed: &'a Bed, fault: &Fault) -> &'a starling_harness::Hub {
+/// What a fault took, as a line of progress.
+fn told(survived: &Survived, share: f64, unsettled: Option<anyhow::Error>) -> String {
+    let mut text = format!(
+        "  not all served for {:.1} s, all well {:.1} s after its end, {:.2} sessions a cluster ({:.2} allowed, share {share:.2}), \
+         ended {:?}",
+        survived.unserved_seconds,
+        survived.recovered_seconds,
+        survived.sessions_per_cluster,
+        survived.sessions_allowed,
+        survived.ended,
+    );
+    match (survived.settled_seconds, unsettled) {
+        (Some(seconds), _) => text.push_str(&format!(", settled {seconds:.1} s later")),
+        (None, Some(error)) => text.push_str(&format!(", not settled: {error:#}")),
+        (None, None) => {}
+    }
+    text
+}
+
+/// The part of the fleet that the victim owns; a mean hub's where there is none.
+fn share(bed: &Bed, fault: &Fault) -> Result<f64> {
+    let Some(victim) = fault.victim() else {
+        return Ok(1.0 / bed.hubs.all().len() as f64);
+    };
+    let name = bed.hubs.hub(victim).name();
+    let owned = bed.hubs.shards()?.into_iter().find(|shard| shard.name == name).map_or(0, |shard| shard.clusters_owned);
+    Ok(owned as f64 / bed.clusters.max(1) as f64)
+}
+
+/// Asks a hub that the fault does not happen to; whichever answers where it happens to every hub.
+fn bystander(bed: &Bed, fault: &Fault) -> CommandLine {
+    if *fault == Fault::RollingRestart {
+        return bed.hubs.command_line();
+    }
     let index = usize::from(fault.victim() == Some(0) && bed.hubs.all().len() > 1);
-    bed.hubs.hub(index)
+    bed.hubs.hub(index).command_line().clone()
+}
+
+/// Waits until whatever moves because of a fault has moved.
+pub(crate) fn wait_settled(bed: &Bed) -> Result<()> {
+    let settled =
+        wait_for("the ring to settle", SETTLES, || outside::check_settled(bed).map_err(|error| format!("{error:#}")));
+    Ok(settled?)
 }
 
 fn wait_well(bed: &Bed, world: &World, bound: Duration) -> Result<()> {

@@ -27,7 +27,7 @@ fn a_fleet_survives_the_loss_of_hubs_and_members_of_etcd() -> Result<()> {
         seed: SEED,
         length: Length::Faults(faults),
         clusters: 40,
-        hubs: 3,
+        hubs: 4,
         bound: Duration::from_secs(120),
         network: true,
         clocks: true,
