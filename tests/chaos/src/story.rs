@@ -46,7 +46,7 @@ pub fn run(programs: &StarlingPrograms, options: &ChaosOptions, progress: &dyn F
         violation: None,
         replay: replay(options),
     };
-    wait_well(&bed, &world, options.bound)?;
+    wait_well(&bed, &world, options.bound, progress)?;
     report.started_seconds = started.elapsed().as_secs_f64();
     progress(&format!("all {} clusters are served after {:.1} s", options.clusters, report.started_seconds));
     let before = Counters::read(&bed)?;
@@ -104,9 +104,13 @@ fn survive(
         world.push(&bed.hubs.command_line()).map_err(|error| format!("{error:#}"))
     });
     confirmed?;
-    wait_well(bed, world, bound)?;
+    let well = wait_well(bed, world, bound, progress);
     let recovered = healed.elapsed();
     let unserved = watch.end()?;
+    for (at, said) in &unserved.said {
+        progress(&format!("    {:5.1} s served: {said}", at.as_secs_f64()));
+    }
+    well?;
     // So that what moves back is counted with its cause. A hub that flaps is held down for minutes, which nobody waits for.
     let settling = Instant::now();
     let settled = wait_settled(bed).map(|()| settling.elapsed().as_secs_f64());
@@ -116,7 +120,7 @@ fn survive(
     let survived = Survived {
         fault: fault.to_string(),
         change: change.to_string(),
-        unserved_seconds: unserved.as_secs_f64(),
+        unserved_seconds: unserved.time.as_secs_f64(),
         recovered_seconds: recovered.as_secs_f64(),
         settled_seconds: settled.as_ref().ok().copied(),
         sessions_per_cluster: per_cluster(happened.sessions),
@@ -180,9 +184,17 @@ pub(crate) fn wait_settled(bed: &Bed) -> Result<()> {
     Ok(settled?)
 }
 
-fn wait_well(bed: &Bed, world: &World, bound: Duration) -> Result<()> {
+fn wait_well(bed: &Bed, world: &World, bound: Duration, progress: &dyn Fn(&str)) -> Result<()> {
+    let (begun, mut last) = (Instant::now(), String::new());
     let well = wait_for("everything to be well", bound, || {
-        outside::check_well(bed, world).map_err(|error| format!("{error:#}"))
+        let well = outside::check_well(bed, world).map_err(|error| format!("{error:#}"));
+        if let Err(missing) = &well
+            && *missing != last
+        {
+            progress(&format!("    {:5.1} s missing: {missing}", begun.elapsed().as_secs_f64()));
+            last.clone_from(missing);
+        }
+        well
     });
     well.map_err(|error| anyhow!("{error}"))
 }
