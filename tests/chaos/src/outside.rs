@@ -103,8 +103,7 @@ pub(crate) fn check_settled(bed: &Bed) -> Result<()> {
     let shards = bed.hubs.shards()?;
     ensure!(shards.len() == bed.hubs.all().len(), "{} hubs are seen", shards.len());
     for shard in shards {
-        let is_settled = shard.state == "serving" && shard.clusters_connected == shard.clusters_owned;
-        ensure!(is_settled && shard.clusters_moving == 0, "{shard:?}");
+        ensure!(shard.is_settled(), "{shard:?}");
     }
     Ok(())
 }

@@ -79,6 +79,14 @@ struct Shards {
     items: Vec<Shard>,
 }
 
+impl Shard {
+    /// Tells whether it is a member and serves what it owns, and nothing else.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.state == "serving" && self.clusters_connected == self.clusters_owned && self.clusters_moving == 0
+    }
+}
+
 impl EtcdAccess {
     /// Gets to a cluster at one of the addresses that it listens on.
     #[must_use]

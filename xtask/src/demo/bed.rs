@@ -115,7 +115,8 @@ impl Many {
             match self.ended.get(&name) {
                 None => {
                     eprintln!(
-                        "{name} is gone: the others take its clusters over; it comes back in {} s",
+                        "{name} is gone: in about 20 s, once its lease has ended, the others take its clusters over, which work on \
+                         meanwhile; {name} comes back in {} s",
                         AWAY.as_secs()
                     );
                     self.ended.insert(name, Instant::now());
@@ -123,7 +124,8 @@ impl Many {
                 Some(since) if since.elapsed() >= AWAY => {
                     hub.restart()?;
                     self.ended.remove(&name);
-                    eprintln!("{name} is back as process {}", hub.process().id().unwrap_or_default());
+                    let id = hub.process().id().unwrap_or_default();
+                    eprintln!("{name} is back, as process {id}, and takes its clusters in a few seconds");
                 }
                 Some(_) => {}
             }

@@ -113,13 +113,18 @@ fn watch(
             simulated.check_running()?;
         }
         if let Some(status) = bed.status()? {
-            let shards = bed.shards().and_then(Result::ok);
+            let shards = bed.shards().map(Result::unwrap_or_default);
+            // Processes that are still joining would get their clusters a few seconds later.
+            let is_settled = shards.as_ref().is_none_or(|shards| {
+                shards.len() == bed.all().len() && shards.iter().all(starling_harness::Shard::is_settled)
+            });
             let line = words::progress(&status, shards.as_deref());
             if line != shown {
                 eprintln!("{:6.1} s  {line}", started.elapsed().as_secs_f64());
                 shown = line;
             }
-            if !complete && status.clusters >= wanted && status.live >= wanted && status.ready >= wanted {
+            let is_ready = status.clusters >= wanted && status.live >= wanted && status.ready >= wanted;
+            if !complete && is_ready && is_settled {
                 complete = true;
                 if arguments.once {
                     return report(arguments, bed, &status, started.elapsed().as_secs_f64());

@@ -55,7 +55,8 @@ fn of_shards(bed: &Bed) -> String {
          starling get shards\n  \
          starling shards simulate --add 1\n  \
          starling get shards --watch\n\n\
-         Kill {} while that watches, and the others take its clusters over; a minute later it is back and takes its share:\n\n  \
+         Kill {} while that watches: some 20 s later, once its lease has ended, the others have its clusters, which work on \
+         meanwhile; a minute after its end it is back and takes its share:\n\n  \
          kill -9 {id}\n",
         bed.all().len(),
         victim.name(),
