@@ -137,6 +137,10 @@ impl Steward {
                 return Err(not_here());
             }
             self.check_hold(request)?;
+            if self.parts.hold.reason().is_some() {
+                // A store that went back does not have it, and would be waited for in vain.
+                self.written = Position::default();
+            }
             // Nothing is decided on what is known to be old: its era may have ended, and the mark would go back with it.
             self.wait_until_applied(self.written, "nothing was changed, try again").await?;
             let fleet = Arc::clone(&self.parts.fleet.borrow());

@@ -18,6 +18,9 @@ const CAPTIVE_AGAIN: Duration = Duration::from_secs(180);
 /// The least time between two attempts to leave a process that is about to stop, and the most that is added to it.
 const LEAVE_AGAIN: (Duration, Duration) = (Duration::from_millis(500), Duration::from_millis(1500));
 
+/// How many attempts to move are made again as soon as the hub says.
+const BRIEF_ATTEMPTS: u32 = 8;
+
 /// The jitter after the time at which a hub wants to be tried again.
 const RETRY_JITTER: Duration = Duration::from_millis(999);
 
@@ -98,6 +101,10 @@ impl Session {
         self.moving.attempts = self.moving.attempts.saturating_add(1);
         let backoff = self.window.max(RETRY_JITTER).saturating_mul(1 << doublings).min(RECONNECT_MAXIMUM);
         let wait = match retry_after {
+            // A hub that catches up does so soon; one that does not is not asked every second for ever.
+            Some(after) if self.moving.attempts > BRIEF_ATTEMPTS => {
+                after.min(RETRY_AFTER_MAXIMUM).max(backoff / 4) + jitter(backoff * 3 / 4, entropy)
+            }
             Some(after) => after.min(RETRY_AFTER_MAXIMUM) + jitter(RETRY_JITTER, entropy),
             None => backoff / 4 + jitter(backoff * 3 / 4, entropy),
         };
