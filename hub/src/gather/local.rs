@@ -12,7 +12,7 @@ use crate::load::Load;
 use crate::shard::{Shard, Told};
 
 pub(super) fn answer(shard: &Shard, problems: &Problems, load: &Load, asked: &Asked) -> Part {
-    let told = shard.told(&asked.without);
+    let told = shard.told(&asked.division);
     let answer = match &asked.question {
         Question::Overview => Answer::Overview(shard.overview_of(&told)),
         Question::Views(ids) => Answer::Views(shard.views_of(&told, ids.as_ref())),
@@ -37,7 +37,7 @@ pub(super) fn answer(shard: &Shard, problems: &Problems, load: &Load, asked: &As
         Question::Problems => Answer::Problems(problems.found()),
         Question::Process => Answer::Process(shard.process_figures(load)),
     };
-    Part { answer, extra: told.extra }
+    Part { answer, epoch: told.epoch, extra: told.extra }
 }
 
 fn installs(shard: &Shard, told: &Told, query: &InstallQuery) -> InstallPage {

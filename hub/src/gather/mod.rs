@@ -26,7 +26,7 @@ use tokio::sync::watch;
 
 use crate::api::{FoundProblem, Problems};
 use crate::load::Load;
-use crate::shard::{ClusterView, CommandError, Overview, ProcessFigures, Shard};
+use crate::shard::{ClusterView, CommandError, Division, Overview, ProcessFigures, Shard};
 
 pub use question::{
     Answer, Asked, HeldInstalls, InstallPage, InstallQuery, Obeyed, ObjectPage, Ordered, Part, Question,
@@ -127,7 +127,7 @@ impl Gather {
 
     /// Returns the clusters that this process tells of.
     pub(crate) fn own_views(&self) -> Vec<ClusterView> {
-        self.shard.views_of(&self.shard.told(&BTreeSet::new()), None)
+        self.shard.views_of(&self.shard.told(&Division::default()), None)
     }
 
     /// Returns one cluster; `None` when it was not heard.
@@ -175,7 +175,7 @@ impl Gather {
 
     /// Returns what each process is and does, by name; this process is the first of the two.
     pub async fn processes(&self) -> Gathered<BTreeMap<String, ProcessFigures>> {
-        let parts = self.round(&Question::Process, &BTreeMap::new()).await;
+        let parts = self.round(&Question::Process, |_| Division::default()).await;
         let figures = parts.answers.into_iter().filter_map(|(name, part)| match part.answer {
             Answer::Process(figures) => Some((name, figures)),
             _ => None,
@@ -239,21 +239,32 @@ impl Gather {
         self.shard.send_command(&ordered.cluster, ordered.command, within).await
     }
 
-    /// Asks every process, and again without what two of them told of.
+    /// Asks every process, so that each cluster is told of by one.
+    ///
+    /// All answers are by one ring, by which each cluster has one owner. Where a process tells of clusters that are another's, it
+    /// is decided who tells of each, and all are asked again by the same ring.
     async fn ask(&self, question: Question) -> Parts {
-        let nothing = BTreeMap::new();
-        let parts = self.round(&question, &nothing).await;
-        let without = self.told_twice(&parts).await;
-        if without.is_empty() {
+        let epoch = self.shard.newest_epoch();
+        let mut parts = self.round(&question, |_| Division { epoch: Some(epoch), ..Division::default() }).await;
+        // Not every process knows the newest ring at the same moment; one that knows it remembers those before.
+        let oldest = parts.answers.iter().map(|(_, part)| part.epoch).min().unwrap_or(epoch);
+        if parts.answers.iter().any(|(_, part)| part.epoch != oldest) {
+            parts = self.round(&question, |_| Division { epoch: Some(oldest), ..Division::default() }).await;
+        }
+        let epoch = parts.usual_epoch().unwrap_or(epoch);
+        parts.keep_those_by(epoch);
+        let tellers = self.tellers(&parts, epoch).await;
+        if tellers.is_empty() {
             return parts;
         }
-        self.round(&question, &without).await
+        let mut parts = self.round(&question, |name| divide(&tellers, epoch, name)).await;
+        parts.keep_those_by(epoch);
+        parts
     }
 
-    /// Asks every process once; what another tells of is left out, by process.
-    async fn round(&self, question: &Question, without: &BTreeMap<String, BTreeSet<ClusterId>>) -> Parts {
-        let asked =
-            |name: &str| Asked { question: question.clone(), without: without.get(name).cloned().unwrap_or_default() };
+    /// Asks every process once.
+    async fn round(&self, question: &Question, division: impl Fn(&str) -> Division) -> Parts {
+        let asked = |name: &str| Asked { question: question.clone(), division: division(name) };
         let own = self.own_name().to_owned();
         let Some(others) = &self.others else {
             return Parts { answers: vec![(own.clone(), self.answer(&asked(&own)))], unanswered: BTreeSet::new() };
@@ -274,9 +285,9 @@ impl Gather {
         Parts { answers: answers_of_all, unanswered }
     }
 
-    /// Returns, by process, the clusters that another one tells of: of a cluster that moves, its new owner does once the
-    /// picture is complete there, and until then whoever heard it last.
-    async fn told_twice(&self, parts: &Parts) -> BTreeMap<String, BTreeSet<ClusterId>> {
+    /// Returns which process tells of each cluster that one has although it is another's: its owner once the picture is whole
+    /// there, and until then whoever heard it last.
+    async fn tellers(&self, parts: &Parts, epoch: u64) -> BTreeMap<ClusterId, String> {
         let mut keepers: BTreeMap<ClusterId, (Millis, String)> = BTreeMap::new();
         for (name, part) in &parts.answers {
             for (id, heard) in &part.extra {
@@ -285,36 +296,51 @@ impl Gather {
                 *best = keeper.max(best.clone());
             }
         }
-        let mut without: BTreeMap<String, BTreeSet<ClusterId>> = BTreeMap::new();
         if keepers.is_empty() {
-            return without;
+            return BTreeMap::new();
         }
-        let complete = self.round(&Question::Complete(keepers.keys().copied().collect()), &without).await;
+        let question = Question::Complete(keepers.keys().copied().collect());
+        let complete = self.round(&question, |_| Division::default()).await.answers.into_iter();
         let complete: BTreeMap<String, BTreeSet<ClusterId>> = complete
-            .answers
-            .into_iter()
             .filter_map(|(name, part)| match part.answer {
                 Answer::Complete(ids) => Some((name, ids)),
                 _ => None,
             })
             .collect();
-        let fleet = Arc::clone(&self.fleet.borrow());
-        let mut everybody = self.others.as_ref().map(|others| others.names()).unwrap_or_default();
-        everybody.insert(self.own_name().to_owned());
-        for (id, (_, keeper)) in keepers {
-            let owner = fleet.owner(&id).map(|member| member.name.clone());
+        let teller = |(id, (_, keeper)): (ClusterId, (Millis, String))| {
+            let owner = self.shard.owner_at(epoch, &id);
             let at_home = owner.filter(|owner| complete.get(owner).is_some_and(|ids| ids.contains(&id)));
-            let teller = at_home.unwrap_or(keeper);
-            // Also of those that did not answer yet: they may answer the next time.
-            for name in everybody.iter().filter(|name| **name != teller) {
-                without.entry(name.clone()).or_default().insert(id);
-            }
-        }
-        without
+            (id, at_home.unwrap_or(keeper))
+        };
+        keepers.into_iter().map(teller).collect()
     }
 }
 
+/// Returns what one process is to tell of where the tellers of some clusters are decided.
+fn divide(tellers: &BTreeMap<ClusterId, String>, epoch: u64, name: &str) -> Division {
+    let (keeps, without) = tellers.iter().partition::<Vec<_>, _>(|(_, teller)| *teller == name);
+    let ids = |entries: Vec<(&ClusterId, &String)>| entries.into_iter().map(|(id, _)| *id).collect();
+    Division { epoch: Some(epoch), without: ids(without), keeps: Some(ids(keeps)) }
+}
+
 impl Parts {
+    /// Returns the epoch of most answers; the newest of several.
+    fn usual_epoch(&self) -> Option<u64> {
+        let mut answers: BTreeMap<u64, usize> = BTreeMap::new();
+        for (_, part) in &self.answers {
+            *answers.entry(part.epoch).or_default() += 1;
+        }
+        answers.into_iter().max_by_key(|(epoch, count)| (*count, *epoch)).map(|(epoch, _)| epoch)
+    }
+
+    /// Leaves out what is told by another ring: it may tell of clusters that another process tells of, too.
+    fn keep_those_by(&mut self, epoch: u64) {
+        let (by_it, others) =
+            std::mem::take(&mut self.answers).into_iter().partition(|(_, part): &(_, Part)| part.epoch == epoch);
+        self.answers = by_it;
+        self.unanswered.extend(others.into_iter().map(|(name, _)| name));
+    }
+
     fn put_together<T>(self, merge: impl FnOnce(Vec<Answer>) -> T) -> Gathered<T> {
         let answers = self.answers.into_iter().map(|(_, part)| part.answer).collect();
         Gathered { value: merge(answers), unanswered: self.unanswered }

@@ -12,7 +12,7 @@ use starling_model::session::{Command, CommandResult};
 use starling_model::{ClusterId, InstallKey, Millis, Uid};
 
 use crate::api::FoundProblem;
-use crate::shard::{ClusterView, CommandError, InstallRow, Overview, ProcessFigures};
+use crate::shard::{ClusterView, CommandError, Division, InstallRow, Overview, ProcessFigures};
 
 /// What is asked of a process, about the clusters that it tells of.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -114,8 +114,8 @@ pub enum Answer {
 pub struct Asked {
     /// The question.
     pub question: Question,
-    /// Clusters that another process tells of.
-    pub without: BTreeSet<ClusterId>,
+    /// The clusters that the process is to tell of.
+    pub division: Division,
 }
 
 /// One process's part of an answer.
@@ -123,6 +123,9 @@ pub struct Asked {
 pub struct Part {
     /// The answer.
     pub answer: Answer,
+    /// The epoch of the ring by which the clusters are divided: an older one than was asked for where the process does not know that
+    /// one yet, a newer one where it was forgotten.
+    pub epoch: u64,
     /// Clusters that it tells of although they are another's by now, with when they were last heard: their new owner may not
     /// have their whole picture yet.
     pub extra: BTreeMap<ClusterId, Millis>,

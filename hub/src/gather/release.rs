@@ -1,12 +1,13 @@
 //! Forgetting clusters that moved away: once their new owners have their whole picture, and not before.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use starling_model::ClusterId;
 use tokio::time::sleep;
 
 use super::{Answer, Gather, Question};
+use crate::shard::Division;
 
 /// How often the new owners are asked.
 const LOOK: Duration = Duration::from_secs(2);
@@ -27,7 +28,7 @@ impl Gather {
     }
 
     async fn release(&self, asked: BTreeSet<ClusterId>) {
-        let parts = self.round(&Question::Complete(asked), &BTreeMap::new()).await;
+        let parts = self.round(&Question::Complete(asked), |_| Division::default()).await;
         let fleet = self.fleet.borrow().clone();
         let complete = parts.answers.into_iter().flat_map(|(name, part)| match part.answer {
             Answer::Complete(ids) => {

@@ -14,9 +14,14 @@ use crate::shard::{Routing, ShardParts, WholeHub};
 use crate::steward::Hold;
 use crate::traces::Traces;
 
+/// The newest ring.
+const EPOCH: u64 = 2;
+
 /// A cluster that moves from `hub-1` to `hub-2`, which owns it; the asking process is `hub-3`.
 struct Moving {
     cluster: ClusterId,
+    /// The old owner does not know the newest ring yet, by which it owns the cluster no longer.
+    behind: bool,
     /// Whether the new owner has the whole picture.
     arrived: bool,
     /// The old owner does not answer.
@@ -36,7 +41,15 @@ impl Others for Moving {
         if is_old && self.silent {
             return None;
         }
-        let knows = (is_old || self.arrived) && !asked.without.contains(&self.cluster);
+        let division = &asked.division;
+        let epoch = division.epoch.unwrap_or(EPOCH).min(if self.behind && is_old { EPOCH - 1 } else { EPOCH });
+        let is_owner = is_old == (epoch < EPOCH);
+        let is_told = if is_owner {
+            !division.without.contains(&self.cluster)
+        } else {
+            division.keeps.as_ref().is_none_or(|it| it.contains(&self.cluster))
+        };
+        let knows = (is_old || self.arrived) && is_told;
         let answer = match &asked.question {
             Question::Views(_) => Answer::Views(if knows { vec![self.view(is_old)] } else { Vec::new() }),
             Question::Complete(_) if !is_old && self.arrived => Answer::Complete([self.cluster].into()),
@@ -44,8 +57,8 @@ impl Others for Moving {
             Question::Overview => Answer::Overview(Overview { live: u64::from(knows), ..Overview::default() }),
             other => panic!("nobody asks {other:?}"),
         };
-        let extra = if is_old && knows { [(self.cluster, Millis(5))].into() } else { BTreeMap::new() };
-        Some(Part { answer, extra })
+        let extra = if knows && !is_owner { [(self.cluster, Millis(5))].into() } else { BTreeMap::new() };
+        Some(Part { answer, epoch, extra })
     }
 
     async fn order(&self, _: &str, _: &Ordered) -> Option<Obeyed> {
@@ -74,9 +87,9 @@ impl Moving {
 
     fn gather(self) -> (Gather, Arc<Self>) {
         let others = Arc::new(self);
-        let (_, fleet) = watch::channel(Arc::new(fleet()));
+        let (follow, followed) = watch::channel(Arc::new(fleet(EPOCH - 1)));
         let shard = Shard::new(ShardParts {
-            fleet,
+            fleet: followed,
             fleet_key: FleetKey::new([7; 32]),
             hold: Hold::new(None),
             lease: Arc::new(WholeHub),
@@ -88,11 +101,13 @@ impl Moving {
             forwarder: None,
             traces: Traces::default(),
         });
+        shard.newest_epoch();
+        follow.send_replace(Arc::new(fleet(EPOCH)));
         (Gather::new(shard, Some(Arc::clone(&others) as _), None, Load::default()), others)
     }
 }
 
-fn fleet() -> Fleet {
+fn fleet(epoch: u64) -> Fleet {
     let member = |name: &str| RingMember {
         name: name.to_owned(),
         incarnation: Uid([1; 16]),
@@ -100,17 +115,20 @@ fn fleet() -> Fleet {
         weight: 100,
     };
     let mut fleet = Fleet::new("demo");
-    let members = ["hub-1", "hub-2", "hub-3"].map(member).into();
-    fleet.apply(&Change::PutRing(RingRecord { epoch: 2, members }));
+    // The second process is new in the newest ring.
+    let members =
+        ["hub-1", "hub-2", "hub-3"].iter().filter(|name| epoch == EPOCH || **name != "hub-2").map(|name| member(name));
+    fleet.apply(&Change::PutRing(RingRecord { epoch, members: members.collect() }));
     fleet
 }
 
 fn moving(arrived: bool, silent: bool) -> Moving {
-    let fleet = fleet();
-    let ids = (0..=u8::MAX).map(|number| ClusterId([number; 16]));
-    let mut of_second = ids.filter(|id| fleet.owner(id).is_some_and(|owner| owner.name == "hub-2"));
-    let cluster = of_second.next().expect("one of 256 clusters is of the second process");
-    Moving { cluster, arrived, silent, asked: Mutex::default() }
+    let (before, now) = (fleet(EPOCH - 1), fleet(EPOCH));
+    let owns = |fleet: &Fleet, id: &ClusterId, name: &str| fleet.owner(id).is_some_and(|owner| owner.name == name);
+    let mut ids = (0..=u8::MAX).map(|number| ClusterId([number; 16]));
+    let cluster = ids.find(|id| owns(&before, id, "hub-1") && owns(&now, id, "hub-2"));
+    let cluster = cluster.expect("one of 256 clusters moves from the first process to the second");
+    Moving { cluster, behind: false, arrived, silent, asked: Mutex::default() }
 }
 
 #[tokio::test]
@@ -121,6 +139,17 @@ async fn the_old_owner_tells_of_a_cluster_until_the_new_one_has_it_whole() {
         let tellers: Vec<&str> = views.value.values().map(|view| view.agent_version.as_str()).collect();
         assert_eq!(tellers, [teller]);
         assert_eq!(gather.overview().await.value.live, 1, "it counts once");
+    }
+}
+
+#[tokio::test]
+async fn a_process_that_does_not_know_the_newest_ring_does_not_tell_of_a_cluster_beside_its_owner() {
+    for arrived in [false, true] {
+        let (gather, _) = Moving { behind: true, ..moving(arrived, false) }.gather();
+        assert_eq!(
+            gather.overview().await,
+            Gathered { value: Overview { live: 1, ..Overview::default() }, unanswered: BTreeSet::new() }
+        );
     }
 }
 

@@ -33,6 +33,8 @@ pub(crate) struct Cluster {
     pub(crate) id: ClusterId,
     last_seen: AtomicU64,
     lent_until: AtomicU64,
+    /// The number of the ring that was asked for last, doubled, and one more if the cluster is this process's by it.
+    owned: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -73,6 +75,7 @@ impl Cluster {
             id,
             last_seen: AtomicU64::new(0),
             lent_until: AtomicU64::new(0),
+            owned: AtomicU64::new(0),
             state: Mutex::new(State {
                 incumbency: Incumbency::default(),
                 openings: Bucket::new(OPENED_PER_SECOND, uptime),
@@ -112,6 +115,18 @@ impl Cluster {
     /// Returns until when the agent was lent a command lease, uptime; zero when never.
     pub(crate) fn lent_until(&self) -> Millis {
         Millis(self.lent_until.load(Ordering::Relaxed))
+    }
+
+    /// Tells whether the cluster is this process's by the ring of a number, which begin at 1; finds out if it was asked for another
+    /// ring last.
+    pub(crate) fn is_owned_by(&self, ring: u64, find: impl FnOnce() -> bool) -> bool {
+        let known = self.owned.load(Ordering::Relaxed);
+        if known >> 1 == ring {
+            return known & 1 == 1;
+        }
+        let is_owned = find();
+        self.owned.store(ring << 1 | u64::from(is_owned), Ordering::Relaxed);
+        is_owned
     }
 
     /// Returns when the agent was last heard, wall time; zero when never.

@@ -21,7 +21,7 @@ mod routing;
 mod rows;
 mod wire;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -43,6 +43,7 @@ pub(crate) use cluster::Cluster;
 pub use commands::CommandError;
 pub use counters::{Counter, Counters};
 pub(crate) use opening::{OpenSession, Opened};
+pub use ownership::Division;
 pub(crate) use ownership::Told;
 pub use read::{ClusterView, InstallView, Overview};
 pub(crate) use routing::Route;
@@ -50,6 +51,7 @@ pub use routing::Routing;
 pub use rows::{InstallRow, Planned, ProcessFigures};
 
 use index::IndexParts;
+use ownership::Rings;
 use planning::Progress;
 use plans::Plans;
 use wire::WireRenders;
@@ -115,8 +117,7 @@ pub struct Shard {
     clusters: RwLock<BTreeMap<ClusterId, Arc<Cluster>>>,
     /// Which cluster has the open session of a kube-system.
     fingerprints: Mutex<BTreeMap<String, ClusterId>>,
-    /// Clusters of the registry that belong to another process.
-    strangers: Mutex<BTreeSet<ClusterId>>,
+    rings: Mutex<Rings>,
     progress: Progress,
     plans: Plans,
     newest_shown: Mutex<Option<Fence>>,
@@ -139,7 +140,7 @@ impl Shard {
             tasks: TaskTracker::new(),
             clusters: RwLock::default(),
             fingerprints: Mutex::default(),
-            strangers: Mutex::default(),
+            rings: Mutex::default(),
             progress: Progress::default(),
             plans: Plans::default(),
             newest_shown: Mutex::default(),
@@ -206,9 +207,6 @@ impl Shard {
         let mut clusters = self.clusters.write().unwrap_or_else(PoisonError::into_inner);
         let cluster =
             Arc::clone(clusters.entry(id).or_insert_with(|| Arc::new(Cluster::new(id, self.parts.clock.uptime()))));
-        drop(clusters);
-        // Once it can be found, so that a change of the ring at the same time does not miss it.
-        self.note_owner(id);
         cluster
     }
 
@@ -218,8 +216,6 @@ impl Shard {
         if clusters.get(id).is_some_and(|cluster| cluster.state().session.is_none()) {
             clusters.remove(id);
             self.index.write(id).drop_cluster(id);
-            drop(clusters);
-            lock(&self.strangers).remove(id);
         }
     }
 

@@ -12,7 +12,7 @@ use starling_hub_core::steward::Heard;
 use starling_model::{Action, ClusterId, Entry, Facts, InstallKey, InstallReport, Millis, ObjectKey, Plan, Uid};
 
 use super::cluster::{Cluster, State};
-use super::{ProcessFigures, Shard, Told};
+use super::{Division, ProcessFigures, Shard, Told};
 use crate::load::Load;
 
 /// A cluster that opened a session since the process started.
@@ -108,7 +108,7 @@ impl Shard {
     /// Returns the clusters that this process tells of in numbers.
     #[must_use]
     pub fn overview(&self) -> Overview {
-        self.overview_of(&self.told(&BTreeSet::new()))
+        self.overview_of(&self.told(&Division::default()))
     }
 
     /// Returns the clusters that are told of in numbers.
