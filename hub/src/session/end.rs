@@ -85,8 +85,9 @@ pub(crate) const NAMES: [&str; 18] = [
     "draining",
 ];
 
-/// After how long an agent tries again whose place is not known yet.
-const KNOWN_SOON: Duration = Duration::from_millis(1_000);
+/// After how long an agent tries again whose place is not known yet; below a second, which agents take for "in a moment" and do
+/// not double.
+const KNOWN_SOON: Duration = Duration::from_millis(900);
 
 impl End {
     /// Returns the reason's name in metrics and logs.

@@ -26,6 +26,9 @@ const BEGINS_WITHIN: std::time::Duration = std::time::Duration::from_secs(10);
 const CALLER: &str = "starling-caller-bin";
 
 /// Serves a stream whose first message was read, by passing all of it on.
+///
+/// # Errors
+/// Why the owner cannot be reached: nothing was passed on.
 pub(super) async fn pass_on(
     forwarder: &dyn Forwarder,
     address: &str,
@@ -33,25 +36,17 @@ pub(super) async fn pass_on(
     (first, piece): (v1::ConnectRequest, usize),
     incoming: &mut Streaming<v1::ConnectRequest>,
     outbox: &Outbox,
-) -> End {
+) -> Result<End, String> {
     let (sender, receiver) = mpsc::channel(WAITING);
     let mut request = Request::new(ReceiverStream::new(receiver));
     request.metadata_mut().insert_bin(CALLER, MetadataValue::from_bytes(&caller.to_bytes()));
-    let channel = match forwarder.stream_to(address) {
-        Ok(channel) => channel,
-        Err(error) => return End::NotPassedOn(error),
-    };
-    let mut client = SessionServiceClient::new(channel);
-    let answer = match timeout(BEGINS_WITHIN, client.connect(request)).await {
-        Ok(Ok(answer)) => answer,
-        Ok(Err(status)) => return End::NotPassedOn(status.message().to_owned()),
-        Err(_) => return End::NotPassedOn("it does not answer".to_owned()),
-    };
-    let mut answers = answer.into_inner();
+    let mut client = SessionServiceClient::new(forwarder.stream_to(address)?);
+    let answer = timeout(BEGINS_WITHIN, client.connect(request)).await.map_err(|_| "it does not answer".to_owned())?;
+    let mut answers = answer.map_err(|status| status.message().to_owned())?.into_inner();
     // In pieces again, of a number that the agent's own never have.
     for piece in fragment::split(first, u64::MAX, piece) {
         if sender.send(piece).await.is_err() {
-            return End::NotPassedOn("it closed the stream".to_owned());
+            return Ok(End::NotPassedOn("it closed the stream".to_owned()));
         }
     }
     // Two pumps, each with room of its own: a reader that is slow in one direction does not stop the other.
@@ -84,11 +79,12 @@ pub(super) async fn pass_on(
             }
         }
     };
-    tokio::select! {
+    let end = tokio::select! {
         biased;
         end = down => end,
         end = up => end,
-    }
+    };
+    Ok(end)
 }
 
 impl Caller {

@@ -17,7 +17,7 @@ use tonic::{Status, Streaming};
 
 use super::outgoing::Outgoing;
 use super::{Caller, End, Outbox, Pending, Sessions, forward};
-use crate::shard::{OpenSession, Opened};
+use crate::shard::{OpenSession, Opened, Routing};
 
 /// How long the last message of a session may take to leave.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -91,9 +91,30 @@ async fn pass_on(
     let Some(forwarder) = &shard.parts.forwarder else { return End::Behind };
     shard.counters.forwarded.add(1);
     let piece = shard.parts.limits.batch_bytes as usize;
+    let epoch = shard.epoch();
+    let passed = async {
+        match forward::pass_on(forwarder.as_ref(), address, caller, (first, piece), incoming, outbox).await {
+            Ok(end) => end,
+            Err(why) => owner_lost(sessions, caller, address, epoch, why).await,
+        }
+    };
     tokio::select! {
-        end = forward::pass_on(forwarder.as_ref(), address, caller, (first, piece), incoming, outbox) => end,
+        end = passed => end,
         () = sessions.stopping.cancelled() => End::Draining,
+    }
+}
+
+/// Keeps an agent whose owner cannot be reached until the ring names another: coming again and again would bring it nowhere, and
+/// let it wait longer each time.
+async fn owner_lost(sessions: &Sessions, caller: &Caller, lost: &str, epoch: u64, why: String) -> End {
+    let shard = &sessions.shard;
+    match shard.next_owner(caller.cluster, epoch).await {
+        None => End::NotPassedOn(why),
+        Some((address, epoch)) if address != lost && shard.parts.routing == Routing::Redirect => {
+            shard.counters.redirected.add(1);
+            End::Elsewhere { address, epoch }
+        }
+        Some(_) => End::Moved,
     }
 }
 

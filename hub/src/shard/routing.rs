@@ -10,7 +10,7 @@ use std::time::Duration;
 use starling_hub_core::fleet::Fleet;
 use starling_model::ClusterId;
 use starling_model::session::Hello;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::Shard;
 
@@ -19,6 +19,12 @@ const PACE: (usize, Duration) = (50, Duration::from_millis(100));
 
 /// After this time an agent that did not leave is sent away again.
 const AGAIN: Duration = Duration::from_secs(20);
+
+/// How long an agent whose owner cannot be reached waits here for another: less than it waits for a welcome.
+const KEPT: Duration = Duration::from_secs(20);
+
+/// The agents that waited leave over this time for each step of the last byte of their clusters' identities: a second for all.
+const LEAVE_STEP: Duration = Duration::from_millis(4);
 
 /// How agents reach the process that owns their cluster.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -81,15 +87,30 @@ impl Shard {
         self.fleet().ring().map_or(0, |ring| ring.epoch)
     }
 
+    /// Waits until the ring is another than the one that named an owner that cannot be reached. Returns the owner's address then,
+    /// and the epoch; `None` if nothing changed in time.
+    pub(crate) async fn next_owner(&self, id: ClusterId, epoch: u64) -> Option<(String, u64)> {
+        let mut fleets = self.parts.fleet.clone();
+        let is_newer = |fleet: &Arc<Fleet>| fleet.ring().is_some_and(|ring| ring.epoch > epoch);
+        let fleet = timeout(KEPT, fleets.wait_for(is_newer)).await.ok()?.ok().map(|fleet| Arc::clone(&fleet))?;
+        // So that those who waited do not all arrive at once.
+        sleep(LEAVE_STEP * u32::from(id.0[15])).await;
+        let epoch = fleet.ring()?.epoch;
+        Some((fleet.owner(&id)?.address.clone(), epoch))
+    }
+
     /// Sends agents to their new owners as the ring changes, until dropped.
     pub async fn run_mover(self: Arc<Self>) {
         let mut fleets = self.parts.fleet.clone();
-        let mut again = Instant::now() + AGAIN;
+        let (mut again, mut before) = (Instant::now() + AGAIN, None);
         loop {
             let fleet = Arc::clone(&fleets.borrow_and_update());
             let epoch = self.epoch();
-            let strangers = self.find_strangers(&fleet);
-            self.send_away(&fleet, epoch, &strangers).await;
+            if before.replace(epoch) != Some(epoch) {
+                // Another process tells of some clusters now.
+                self.changed();
+            }
+            self.send_away(&fleet, epoch, &self.strangers()).await;
             loop {
                 tokio::select! {
                     biased;
@@ -148,7 +169,7 @@ mod tests {
     use crate::steward::Hold;
     use crate::traces::Traces;
 
-    fn shard(name: &str, routing: Routing, members: &[&str]) -> Arc<Shard> {
+    fn fleet(epoch: u64, members: &[&str]) -> Arc<Fleet> {
         let member = |name: &&str| RingMember {
             name: (*name).to_owned(),
             incarnation: Uid([1; 16]),
@@ -158,10 +179,18 @@ mod tests {
         let mut fleet = Fleet::new("demo");
         if !members.is_empty() {
             let members = members.iter().map(member).collect();
-            fleet.apply(&Change::PutRing(RingRecord { epoch: 7, members }));
+            fleet.apply(&Change::PutRing(RingRecord { epoch, members }));
         }
+        Arc::new(fleet)
+    }
+
+    fn shard(name: &str, routing: Routing, members: &[&str]) -> Arc<Shard> {
+        shard_of(name, routing, watch::channel(fleet(7, members)).1)
+    }
+
+    fn shard_of(name: &str, routing: Routing, fleet: watch::Receiver<Arc<Fleet>>) -> Arc<Shard> {
         Shard::new(ShardParts {
-            fleet: watch::channel(Arc::new(fleet)).1,
+            fleet,
             fleet_key: FleetKey::new([7; 32]),
             hold: Hold::new(None),
             lease: Arc::new(WholeHub),
@@ -211,5 +240,21 @@ mod tests {
         assert_eq!(route(&there, Forward, &hello(7, false), true), Route::Behind, "not in circles");
         assert_eq!(route(&here, Redirect, &hello(8, false), false), Route::Behind, "the agent knows a newer ring");
         assert_eq!(route(&[], Redirect, &hello(0, false), false), Route::Behind, "there is no ring yet");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_lost_its_owner_waits_for_the_next_ring_and_not_forever() {
+        let (ring, follow) = watch::channel(fleet(7, &["hub-2"]));
+        let shard = shard_of("hub-1", Routing::Redirect, follow);
+        let cluster = ClusterId([3; 16]);
+        let waiting = tokio::spawn({
+            let shard = Arc::clone(&shard);
+            async move { shard.next_owner(cluster, 7).await }
+        });
+        sleep(Duration::from_secs(19)).await;
+        assert!(!waiting.is_finished());
+        ring.send_replace(fleet(8, &["hub-3"]));
+        assert_eq!(waiting.await.unwrap(), Some(("hub-3:8443".to_owned(), 8)));
+        assert_eq!(shard.next_owner(cluster, 8).await, None, "nothing changed in time");
     }
 }
