@@ -11,6 +11,8 @@ use crate::member::Topology;
 use crate::steward::Hold;
 use starling_hub_core::fleet::Fleet;
 use starling_hub_core::hold::HoldReason;
+use starling_hub_core::records::EraRecord;
+use starling_model::Position;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -114,10 +116,14 @@ impl FleetView {
             match watch.next().await? {
                 Watched::Compacted => return Ok(()),
                 Watched::Events { revision, events } => {
+                    let before = (self.read.fleet.era().cloned(), self.read.fleet.position());
                     for event in &events {
                         self.read.apply(event)?;
                     }
                     self.read.revision = revision;
+                    if !self.read.follows_on(before) {
+                        return Ok(());
+                    }
                     self.publish();
                 }
             }
@@ -164,6 +170,13 @@ impl Read {
             read.apply(&Event::Put(entry))?;
         }
         Ok(read)
+    }
+
+    /// Tells whether what was applied is what comes after this era and position. A new era begins with another state than the last one
+    /// had, of which not everything may have been heard; so does what a restored store decides.
+    fn follows_on(&self, (era, position): (Option<EraRecord>, Position)) -> bool {
+        let now = self.fleet.position();
+        now == position || (era.is_none() || self.fleet.era() == era.as_ref()) && now.0 == position.0 + 1
     }
 
     fn apply(&mut self, event: &Event) -> Result<(), ViewError> {

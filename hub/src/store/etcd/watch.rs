@@ -7,8 +7,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use etcd_client::proto::{PbEvent, PbResponseHeader, PbWatchResponse};
+use etcd_client::proto::{PbEvent, PbKeyValue, PbResponseHeader, PbWatchResponse};
 use etcd_client::{GetOptions, WatchOptions, WatchStream};
+use sha2::{Digest as _, Sha256};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Inner;
@@ -36,6 +37,8 @@ pub(super) struct EtcdWatch {
     failing_since: Option<Instant>,
     /// The cluster that was first watched.
     cluster: Option<u64>,
+    /// The key that was written last, and how: what tells this history from another one.
+    last: Option<Written>,
     /// What a watch began with, until it is checked.
     unchecked: Option<PbResponseHeader>,
     compacted: bool,
@@ -46,6 +49,13 @@ struct Open {
     endpoint: usize,
     created: bool,
     since: Instant,
+}
+
+/// How a key was written.
+struct Written {
+    key: Vec<u8>,
+    modified: i64,
+    value: [u8; 32],
 }
 
 /// The events of one revision, as far as they are known.
@@ -65,6 +75,7 @@ impl EtcdWatch {
             stream: None,
             failing_since: None,
             cluster: None,
+            last: None,
             unchecked: None,
             compacted: false,
         }
@@ -143,7 +154,9 @@ impl EtcdWatch {
                 Err(failure) => return Err(failure.into()),
             };
             // From here on nothing waits, so that a caller who stops waiting loses nothing.
-            self.transactions.pop_front();
+            if let Some(heard) = self.transactions.pop_front() {
+                self.remember(&heard);
+            }
             self.after = self.after.max(revision);
             if !events.is_empty() {
                 return Ok(Some(Watched::Events { revision: wire::revision(revision), events }));
@@ -226,7 +239,19 @@ impl EtcdWatch {
         Ok(())
     }
 
-    /// Notices an etcd that is behind what was read from it before: it was restored, and what was heard is of no use.
+    fn remember(&mut self, heard: &Heard) {
+        for event in &heard.events {
+            let Some(entry) = &event.kv else { continue };
+            if event.r#type != DELETED {
+                self.last = Some(Written::of(entry));
+            } else if self.last.as_ref().is_some_and(|last| last.key == entry.key) {
+                self.last = None;
+            }
+        }
+    }
+
+    /// Notices an etcd that has another history than the one that was heard: it was restored, and what was heard is of no use. It may
+    /// have written more since than it had lost.
     async fn check_history(&mut self) -> Result<(), StoreError> {
         let Some(header) = &self.unchecked else { return Ok(()) };
         let cluster = *self.cluster.get_or_insert(header.cluster_id);
@@ -235,6 +260,14 @@ impl EtcdWatch {
             // A member may lag behind the others; all of them together do not.
             let read = self.inner.get_outer(&self.inner.names.marker, GetOptions::new()).await?;
             is_other = wire::at(read.header.as_ref()) < self.after;
+        }
+        if !is_other && let Some(last) = &self.last {
+            let then = GetOptions::new().with_revision(self.after);
+            match self.inner.get_outer(&last.key, then).await {
+                Ok(read) => is_other = !read.kvs.first().is_some_and(|entry| last.is(entry)),
+                Err(Failure { refusal: Refusal::Compacted, .. }) => self.compacted = true,
+                Err(failure) => return Err(failure.into()),
+            }
         }
         if is_other {
             tracing::warn!(
@@ -265,6 +298,16 @@ impl EtcdWatch {
             }
             Err(_) => self.failed(endpoint, Verdict::Elsewhere("no answer to a watch".to_owned())).await,
         }
+    }
+}
+
+impl Written {
+    fn of(entry: &PbKeyValue) -> Self {
+        Self { key: entry.key.clone(), modified: entry.mod_revision, value: Sha256::digest(&entry.value).into() }
+    }
+
+    fn is(&self, entry: &PbKeyValue) -> bool {
+        entry.mod_revision == self.modified && <[u8; 32]>::from(Sha256::digest(&entry.value)) == self.value
     }
 }
 

@@ -139,6 +139,20 @@ async fn a_watch_that_is_ahead_of_a_restored_etcd_does_not_wait_for_ever() {
 }
 
 #[tokio::test]
+async fn a_watch_of_a_restored_etcd_that_wrote_more_since_than_it_lost_does_not_go_on() {
+    let etcd = TestEtcd::start(&Setup::default());
+    let store = etcd.store().await;
+    let mut watch = store.watch(b"", Revision(0)).await.unwrap();
+    let at = commit(&store, vec![Write::put("k", "lost")]).await;
+    assert!(matches!(next(&mut *watch).await, Watched::Events { revision, .. } if revision == at));
+    etcd.wipe(0);
+    // The other history has a cluster of the same identity, and comes past what was heard before the watch is there again.
+    let other = etcd.store().await;
+    while commit(&other, vec![Write::put("k", "other")]).await <= at {}
+    assert_eq!(next(&mut *watch).await, Watched::Compacted);
+}
+
+#[tokio::test]
 async fn a_full_disk_loses_nothing_and_writing_goes_on_when_there_is_space() {
     let etcd = TestEtcd::start(&Setup { arguments: &["--quota-backend-bytes", "16777216"], ..Setup::default() });
     let store = etcd.store().await;
