@@ -29,7 +29,7 @@ pub(crate) fn run(arguments: &SimulateArguments) -> Result<()> {
     let mut simulation = cargo();
     simulation
         .args(["test", "--quiet", "--package", "starling-tests", "--test", "simulation"])
-        .args(["--", "--exact", name, "--include-ignored", "--nocapture"])
+        .args(["--", "--exact", name, "--nocapture"])
         .env(seeds, arguments.seeds.to_string())
         .env("STARLING_SIM_FROM", arguments.from.to_string());
     build::run("simulation", &mut simulation)

@@ -220,8 +220,11 @@ impl Driver {
             }
         }
         self.processes.look(&mut self.sim, &self.many, &self.oracle, now);
-        let is_harsh =
-            !self.store.is_empty() || !self.cut.is_empty() || !self.paused.is_empty() || self.processes.is_any_down();
+        let is_harsh = self.oracle.take_replaced()
+            || !self.store.is_empty()
+            || !self.cut.is_empty()
+            || !self.paused.is_empty()
+            || self.processes.is_any_down();
         if is_harsh {
             self.harsh_until = now + AFTERMATH;
         }

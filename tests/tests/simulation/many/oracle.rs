@@ -33,6 +33,9 @@ pub(crate) struct Oracle {
     pub(crate) hold: Option<ToldHold>,
     /// The processes that have a seat.
     pub(crate) members: BTreeSet<String>,
+    /// Where the process that took the seat of each name last is dialled.
+    seats: BTreeMap<String, String>,
+    replaced: bool,
     /// Each ring record since when it is there.
     rings: Vec<Ring>,
     /// The digests of the clusters' plans at each position; several after a restore.
@@ -66,6 +69,8 @@ impl Oracle {
             steward: None,
             hold: None,
             members: BTreeSet::new(),
+            seats: BTreeMap::new(),
+            replaced: false,
             rings: Vec::new(),
             plans: BTreeMap::new(),
             placements: BTreeMap::new(),
@@ -133,7 +138,12 @@ impl Oracle {
                     decided = true;
                     self.fleet.set_position(position);
                 }
-                other => self.note(other),
+                other => {
+                    if let Record::Member(name, member) = &other {
+                        self.seated(many, commit.at, name, member.as_ref().map(|member| member.address.as_str()));
+                    }
+                    self.note(other);
+                }
             }
         }
         if decides && !decided {
@@ -217,6 +227,19 @@ impl Oracle {
         }
         self.decided(many, now, true);
         Ok(())
+    }
+
+    /// Takes in that a process took its seat, or lost it.
+    fn seated(&mut self, many: &Many, at: Duration, name: &str, address: Option<&str>) {
+        many.world.trace.drive(at, format!("seat of {name}: {}", address.unwrap_or("gone")));
+        let Some(address) = address else { return };
+        let before = self.seats.insert(name.to_owned(), address.to_owned());
+        self.replaced |= before.is_some_and(|before| before != address);
+    }
+
+    /// Tells whether another process took the seat of a name since this was asked: what the one before it had is lost.
+    pub(crate) fn take_replaced(&mut self) -> bool {
+        std::mem::take(&mut self.replaced)
     }
 
     fn note(&mut self, record: Record) {
