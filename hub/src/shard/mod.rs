@@ -29,7 +29,7 @@ use starling_hub_core::fleet::Fleet;
 use starling_hub_core::hold;
 use starling_hub_core::session::lease::{Lent, lend};
 use starling_model::limits::COMMAND_LEASE;
-use starling_model::{ClusterId, Era, Fence, FleetKey, Limits, Millis, Position};
+use starling_model::{ClusterId, Era, Fence, FleetKey, Guard, Limits, Millis, Position};
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 use tonic::transport::Channel;
@@ -232,7 +232,7 @@ impl Shard {
 
     /// Decides the same for a session of a cluster: one that belongs to another process by now is lent nothing here.
     pub(crate) fn lend_to(&self, id: &ClusterId, era: Option<Era>) -> Lent {
-        if self.owns(&self.fleet(), id) {
+        if self.owns(&self.fleet(), id) || Guard::Ownership.is_broken() {
             return self.lend_in(era);
         }
         Lent { lease: Duration::ZERO, reason: Some("the cluster belongs to another hub process by now".into()) }

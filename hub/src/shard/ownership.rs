@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use starling_hub_core::fleet::Fleet;
 use starling_hub_core::ring::Placement;
-use starling_model::{ClusterId, Millis};
+use starling_model::{ClusterId, Guard, Millis};
 
 use super::{Cluster, Shard, lock};
 
@@ -97,7 +97,7 @@ impl Shard {
     /// Returns the clusters that this process tells of. Where it does not know the ring that is asked for, they are those by the
     /// newest that it knows.
     pub(crate) fn told(&self, division: &Division) -> Told {
-        let ring = self.ring(division.epoch);
+        let ring = self.ring(division.epoch.filter(|_| !Guard::OneRing.is_broken()));
         let (mut extra, mut hidden) = (BTreeMap::new(), division.without.clone());
         for cluster in self.clusters_of_others(ring.as_ref()) {
             let is_kept = division.keeps.as_ref().is_none_or(|keeps| keeps.contains(&cluster.id));
@@ -110,7 +110,10 @@ impl Shard {
         let clusters = (!hidden.is_empty())
             .then(|| self.identities().into_iter().filter(|id| !hidden.contains(id)).collect::<BTreeSet<_>>());
         let placement = ring.map(|(_, placement)| placement);
-        let epoch = placement.as_ref().map_or(0, |placement| placement.record().epoch);
+        let mut epoch = placement.as_ref().map_or(0, |placement| placement.record().epoch);
+        if Guard::OneRing.is_broken() {
+            epoch = division.epoch.unwrap_or(epoch);
+        }
         let name = self.parts.is_one_of_many.then(|| self.parts.hub.clone());
         Told { epoch, extra, hidden, clusters, placement, name }
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use starling_hub_core::hold::HoldReason;
+use starling_model::Guard;
 use tokio::sync::watch;
 
 /// The fleet's hold: while there is a reason, leases are not lent and nothing is written but a recovery.
@@ -32,6 +33,9 @@ impl Hold {
 
     /// Holds the fleet; the first reason stays.
     pub fn engage(&self, reason: HoldReason) {
+        if Guard::Hold.is_broken() {
+            return;
+        }
         let engaged = self.reason.send_if_modified(|present| {
             let is_new = present.is_none();
             present.get_or_insert(reason);

@@ -9,7 +9,7 @@ use starling_hub_core::change::Change;
 use starling_hub_core::fleet::Fleet;
 use starling_hub_core::hold::{Mark, POSITION_BLOCK};
 use starling_hub_core::steward::{self as rules, Answer, Context, Decision, Refusal, Request};
-use starling_model::{Era, ErrorCode, Position};
+use starling_model::{Era, ErrorCode, Guard, Position};
 use starling_telemetry::context;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -309,6 +309,10 @@ impl Steward {
             Compare::ValueEquals(keys::POSITION.into(), keys::encode_position(fleet.position()))
         };
         compares.push(unchanged);
+        compares.retain(|compare| match compare {
+            Compare::ValueEquals(key, _) if **key == *keys::STEWARD.as_bytes() => !Guard::Claim.is_broken(),
+            _ => !Guard::Position.is_broken(),
+        });
         match self.parts.store.transact(Transaction { compares, writes }).await? {
             Outcome::Committed(_) => Ok(()),
             Outcome::Conflict => Err(CommitError::Conflict),

@@ -39,7 +39,8 @@ pub(crate) const VERSIONS: usize = 3;
 pub(crate) struct Slot {
     /// The assignment's name, which is the instance's.
     pub(crate) name: &'static str,
-    addon: &'static str,
+    /// The addon's name.
+    pub(crate) addon: &'static str,
     platform: bool,
 }
 

@@ -9,10 +9,13 @@ use starling_hub_core::fleet::Fleet;
 use starling_hub_core::planner;
 use starling_hub_core::records::{RevisionRecord, TombstoneRecord, TombstoneScope};
 use starling_hub_core::resources::{Kind, Resource};
-use starling_model::{Action, ClusterId, Digest, Facts, InstallKey, ObjectKey, Tombstone, Uid};
+use starling_model::{Action, ClusterId, Digest, Facts, InstallKey, ObjectKey, Position, Tombstone, Uid};
 
 use crate::cluster::Removal;
 use crate::documents::{SLOTS, Wanted};
+
+/// The installs of an addon that may go in a day without approval: three, or a tenth if that is more.
+const UNAPPROVED: usize = 3;
 
 /// The evidence of one simulation.
 #[derive(Debug, Default)]
@@ -29,8 +32,11 @@ pub(crate) struct Evidence {
     kinds: BTreeMap<String, BTreeSet<&'static str>>,
     /// What plans named for each cluster.
     named: BTreeMap<ClusterId, Named>,
-    /// Tombstones that were judged.
-    judged: BTreeSet<Uid>,
+    /// Tombstones that were judged, each with whether nobody approved it: the budget alone allows those.
+    judged: BTreeMap<Uid, bool>,
+    /// The installs of each addon that went without anybody's approval.
+    unapproved: BTreeMap<&'static str, BTreeSet<(Uid, ClusterId)>>,
+    position: Position,
     violation: Option<String>,
 }
 
@@ -77,6 +83,11 @@ impl Evidence {
         was_written: impl Fn(&Digest) -> bool,
     ) {
         let selected = selected(fleet);
+        if fleet.position() < self.position {
+            // The ledger is what the backup says.
+            self.unapproved.clear();
+        }
+        self.position = fleet.position();
         if !begins {
             self.compare(fleet, &selected, &was_written);
         }
@@ -85,7 +96,8 @@ impl Evidence {
             return;
         }
         for tombstone in fleet.tombstones() {
-            if self.judged.insert(tombstone.id) && !self.was_meant(tombstone) {
+            let is_new = self.judged.insert(tombstone.id, tombstone.approved_by.is_none()).is_none();
+            if is_new && !self.was_meant(tombstone) {
                 self.violate(format!("I1: nobody meant what tombstone {tombstone:?} removes"));
             }
         }
@@ -111,19 +123,40 @@ impl Evidence {
     }
 
     /// Judges a removal that an agent asked for.
-    pub(crate) fn judge(&self, cluster: ClusterId, removal: &Removal) -> Result<(), String> {
-        let nothing = Named::default();
-        let named = self.named.get(&cluster).unwrap_or(&nothing);
-        let buried = removal.tombstones.iter().any(|tombstone| {
-            let is_its_own =
-                tombstone.install.name == removal.key.name && tombstone.install.namespace == removal.key.namespace;
-            is_its_own && named.tombstones.get(&tombstone.id) == Some(tombstone)
-        });
+    pub(crate) fn judge(&mut self, cluster: ClusterId, removal: &Removal) -> Result<(), String> {
+        let named = self.named.entry(cluster).or_default();
+        let is_its_own = |tombstone: &&Tombstone| {
+            let Tombstone { install, .. } = tombstone;
+            install.name == removal.key.name && install.namespace == removal.key.namespace
+        };
+        let is_named = |tombstone: &&Tombstone| named.tombstones.get(&tombstone.id) == Some(*tombstone);
+        let of_its_own = removal.tombstones.iter().filter(is_its_own);
+        if let Some(tombstone) = of_its_own.filter(is_named).max_by_key(|tombstone| tombstone.minted) {
+            return self.charge(cluster, tombstone);
+        }
         let is_retired = |install: &InstallKey| named.retired.contains(&(install.clone(), removal.key.clone()));
-        if buried || removal.retiring.iter().any(is_retired) {
+        if removal.retiring.iter().any(is_retired) {
             return Ok(());
         }
         Err(format!("I1: {} was removed, and no committed plan of the cluster names it: {removal:?}", removal.key))
+    }
+
+    /// Notes an install that went, and judges by the budget if nobody approved it (I2): no scenario lasts a day, and none has an addon
+    /// with so many installs that more than the least may go.
+    fn charge(&mut self, cluster: ClusterId, tombstone: &Tombstone) -> Result<(), String> {
+        let is_unapproved = self.judged.get(&tombstone.id).is_some_and(|unapproved| *unapproved);
+        let slot = SLOTS.iter().find(|slot| slot.name == tombstone.install.name);
+        let Some(slot) = slot.filter(|_| is_unapproved && !self.emptied.contains(&cluster)) else { return Ok(()) };
+        let gone = self.unapproved.entry(slot.addon).or_default();
+        gone.insert((tombstone.id, cluster));
+        if gone.len() > UNAPPROVED {
+            return Err(format!(
+                "I2: {} installs of {} went, and nobody approved it: {gone:?}",
+                gone.len(),
+                slot.addon
+            ));
+        }
+        Ok(())
     }
 
     /// Returns what was found wrong with what the hub committed.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use starling_model::{Millis, ResourceName};
+use starling_model::{Guard, Millis, ResourceName};
 
 use crate::records::SpentRecord;
 
@@ -81,7 +81,7 @@ pub fn check<'a>(
     });
     let fleet = check_fleet(ledger, now, asked);
     let limit = allowance(installs);
-    if of_addon + asked > limit {
+    if of_addon + asked > limit && !Guard::Budget.is_broken() {
         return Err(OverBudget::Addon { addon: addon.clone(), asked, spent: of_addon, limit });
     }
     fleet

@@ -10,7 +10,7 @@ mod shared_map;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use starling_model::{ClusterId, Digest, Position, ResourceName, Uid};
+use starling_model::{ClusterId, Digest, Guard, Position, ResourceName, Uid};
 
 use crate::change::Change;
 use crate::records::{
@@ -144,6 +144,9 @@ impl Fleet {
     }
 
     fn put_ring(&mut self, record: &RingRecord) {
+        if self.placement.is_some() && Guard::Ring.is_broken() {
+            return;
+        }
         let placement = match &self.placement {
             Some(before) => before.followed_by(Arc::new(record.clone())),
             None => Placement::of(record),

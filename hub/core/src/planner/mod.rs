@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map;
 
 use starling_model::{
-    Action, BlockedReason, ClusterId, Detach, Digest, Entry, Facts, InstallKey, KeepReason, Plan, Tombstone, Uid,
+    Action, BlockedReason, ClusterId, Detach, Digest, Entry, Facts, Guard, InstallKey, KeepReason, Plan, Tombstone, Uid,
 };
 
 use crate::fleet::{AssignmentInput, ClusterInput, Fleet};
@@ -59,6 +59,9 @@ pub fn plan(fleet: &Fleet, cluster: ClusterId, facts: &Facts) -> Plan {
     keep_what_awaits_approval(fleet, cluster, &mut entries);
     if !input.document().spec.paused {
         plan.tombstones = tombstones(fleet, &input, &entries);
+    }
+    if Guard::Planner.is_broken() {
+        entries.pop_last();
     }
     plan.entries = entries.into_values().collect();
     plan

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use starling_hub::shard::Routing;
+use starling_model::sabotage::{self, Guard};
 
 use super::invariants::{Counts, Invariants};
 use super::machines;
@@ -67,10 +68,10 @@ pub(crate) struct Outcome {
     pub(crate) failure: Option<Failure>,
 }
 
-/// Runs a simulation to its end or to the first thing that does not hold.
-pub(crate) fn simulate(seed: u64) -> Outcome {
+/// Runs a simulation to its end or to the first thing that does not hold, with a guard broken or none.
+pub(crate) fn simulate(seed: u64, broken: Option<Guard>) -> Outcome {
     logs::collected(|| {
-        let mut driver = Driver::new(seed);
+        let mut driver = Driver::new(seed, broken);
         let failed = driver.run().err();
         let failure = failed.map(|what| Failure { at: driver.now(), what });
         let dialled = driver.many.world.clusters.iter().map(|managed| managed.machine.link.dialled());
@@ -90,6 +91,8 @@ pub(crate) fn simulate(seed: u64) -> Outcome {
 
 struct Driver {
     seed: u64,
+    /// In the hosts alone: what judges them is whole.
+    broken: Option<Guard>,
     sim: turmoil::Sim<'static>,
     many: Arc<Many>,
     oracle: Oracle,
@@ -110,7 +113,7 @@ struct Driver {
 }
 
 impl Driver {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, broken: Option<Guard>) -> Self {
         let many = Many::new(seed, &clocks(seed));
         let mut sim = turmoil::Builder::new()
             .rng_seed(seed)
@@ -135,6 +138,7 @@ impl Driver {
         }
         Self {
             seed,
+            broken,
             sim,
             oracle: Oracle::new(&many),
             invariants: Invariants::new(AGENTS.len()),
@@ -195,7 +199,7 @@ impl Driver {
 
     fn step(&mut self) -> Result<(), String> {
         self.draw_latencies();
-        self.sim.step().map_err(|error| format!("a process failed: {error}"))?;
+        sabotage::without(self.broken, || self.sim.step()).map_err(|error| format!("a process failed: {error}"))?;
         let now = self.now();
         self.many.world.time.set(now);
         if logs::panicked() {

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use starling_model::Guard;
+
 use super::driver::{Outcome, simulate};
 use crate::trace::Event;
 use crate::{number, run_all, tell};
@@ -17,7 +19,7 @@ fn every_seed_keeps_the_invariants() {
     let (seeds, from) = (number(SEEDS, 100), number(FROM, 0));
     let started = Instant::now();
     let outcomes = run_all(from..from + seeds, |seed| {
-        let mut outcome = simulate(seed);
+        let mut outcome = simulate(seed, None);
         tell("--many", seed, outcome.failure.as_ref(), &outcome.events);
         outcome.events = Vec::new();
         outcome
@@ -55,7 +57,7 @@ fn a_seed_does_the_same_thing_twice() {
         "the order in which tokio wakes tasks is not seeded: unset RUSTFLAGS, which replaces the setting of .cargo/config.toml"
     );
     for seed in [1, 2] {
-        let [first, second] = [(); 2].map(|()| simulate(seed));
+        let [first, second] = [(); 2].map(|()| simulate(seed, None));
         let differs = first.events.iter().zip(&second.events).position(|(first, second)| first != second);
         if let Some(at) = differs {
             let around = |events: &[Event]| {
@@ -66,4 +68,24 @@ fn a_seed_does_the_same_thing_twice() {
         assert_eq!(first.events.len(), second.events.len(), "seed {seed} goes on longer");
         assert_eq!(first.counts, second.counts, "seed {seed}");
     }
+}
+
+/// How many seeds a broken guard may take to be noticed.
+const SABOTAGE: &str = "STARLING_SIM_SABOTAGE";
+
+#[test]
+fn every_broken_guard_is_noticed() {
+    let (most, from) = (number(SABOTAGE, 1), number(FROM, 0));
+    let noticed = run_all(0..Guard::ALL.len() as u64, |number| {
+        let guard = Guard::ALL[usize::try_from(number).expect("few guards")];
+        let seeds = (from..from + most).map(|seed| (seed, simulate(seed, Some(guard)).failure));
+        let first = seeds.into_iter().find_map(|(seed, failure)| Some((seed, failure?)));
+        match &first {
+            Some((seed, failure)) => println!("{guard:?}: noticed by the {}. seed, {failure}", seed - from + 1),
+            None => println!("{guard:?}: not noticed by {most} seeds"),
+        }
+        first
+    });
+    let unnoticed: Vec<u64> = noticed.iter().filter(|(_, first)| first.is_none()).map(|(number, _)| *number).collect();
+    assert!(unnoticed.is_empty(), "not noticed: {unnoticed:?}");
 }
