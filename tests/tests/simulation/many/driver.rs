@@ -224,6 +224,12 @@ impl Driver {
             }
         }
         self.processes.look(&mut self.sim, &self.many, &self.oracle, now);
+        if let Some(address) = self.oracle.take_robbed()
+            && now >= self.harsh_until
+            && self.many.machines.iter().any(|machine| machine.address() == address && machine.answers())
+        {
+            return Err(format!("I3: the seat of the process at {address}, which runs and answers, was taken"));
+        }
         let is_harsh = self.oracle.take_replaced()
             || !self.store.is_empty()
             || !self.cut.is_empty()

@@ -84,7 +84,6 @@ impl Invariants {
     /// Notes that a cluster, or its agent, is being disturbed.
     pub(crate) fn disturb(&mut self, cluster: usize, now: Duration) {
         self.clusters[cluster].disturbed = now;
-        self.clusters[cluster].shown_by.clear();
     }
 
     /// Notes that something is disturbed that may leave any cluster blank.
@@ -146,7 +145,9 @@ impl Invariants {
             self.counts.positions += 1;
         }
         let key = format!("{}starling/v1/member/{}", crate::etcd::PREFIX, machine.name);
-        if let Some((_, expires)) = many.etcd.look(|state| state.lease_of(key.as_bytes())) {
+        // Of two processes with one name, the seat is one's.
+        let has_seat = oracle.seats.get(machine.name).is_some_and(|address| *address == machine.address());
+        if let Some((_, expires)) = many.etcd.look(|state| state.lease_of(key.as_bytes())).filter(|_| has_seat) {
             process.licence = process.licence.max(expires);
         }
         let licence = process.licence;

@@ -34,8 +34,9 @@ pub(crate) struct Oracle {
     /// The processes that have a seat.
     pub(crate) members: BTreeSet<String>,
     /// Where the process that took the seat of each name last is dialled.
-    seats: BTreeMap<String, String>,
+    pub(crate) seats: BTreeMap<String, String>,
     replaced: bool,
+    robbed: Option<String>,
     /// Each ring record since when it is there.
     rings: Vec<Ring>,
     /// The digests of the clusters' plans at each position; several after a restore.
@@ -71,6 +72,7 @@ impl Oracle {
             members: BTreeSet::new(),
             seats: BTreeMap::new(),
             replaced: false,
+            robbed: None,
             rings: Vec::new(),
             plans: BTreeMap::new(),
             placements: BTreeMap::new(),
@@ -233,8 +235,14 @@ impl Oracle {
     fn seated(&mut self, many: &Many, at: Duration, name: &str, address: Option<&str>) {
         many.world.trace.drive(at, format!("seat of {name}: {}", address.unwrap_or("gone")));
         let Some(address) = address else { return };
-        let before = self.seats.insert(name.to_owned(), address.to_owned());
-        self.replaced |= before.is_some_and(|before| before != address);
+        let before = self.seats.insert(name.to_owned(), address.to_owned()).filter(|before| before != address);
+        self.replaced |= before.is_some();
+        self.robbed = self.robbed.take().or(before.filter(|_| self.members.contains(name)));
+    }
+
+    /// Returns the address of a process whose seat another one took without it being free, once.
+    pub(crate) fn take_robbed(&mut self) -> Option<String> {
+        self.robbed.take()
     }
 
     /// Tells whether another process took the seat of a name since this was asked: what the one before it had is lost.

@@ -297,7 +297,8 @@ impl Script {
                     self.between(at, lasts, Event::Cut(hub, other, way), Event::Mend(hub, other));
                 }
             }
-            65..70 => self.add(at, Event::EndLease(hub)),
+            65..68 => self.add(at, Event::EndLease(hub)),
+            68..70 if self.take(Busy::Process(hub), at, 20_000) => self.move_to_one_behind(hub, at),
             70..76 => {
                 let late = self.draws.within(200..20_000);
                 self.between(at, lasts, Event::Lag(hub, late), Event::Lag(hub, 0));
@@ -325,6 +326,20 @@ impl Script {
                 self.add(at + lasts / 2, Event::Restore(as_another));
             }
             _ => {}
+        }
+    }
+
+    /// A process leaves while another one hears of it late, and people go on changing things: agents come to one that is behind what they
+    /// have seen.
+    fn move_to_one_behind(&mut self, hub: usize, at: u64) {
+        let behind = (hub + 1 + self.draws.index(FROM_THE_BEGINNING - 1)) % FROM_THE_BEGINNING;
+        let late = self.draws.within(3_000..9_000);
+        self.between(at, 3 * late, Event::Lag(behind, late), Event::Lag(behind, 0));
+        self.add(at + 300, Event::Leave(hub, true));
+        for _ in 0..3 {
+            let (slot, wanted) = (self.draws.index(SLOTS.len()), self.wanted());
+            let then = at + self.draws.within(600..late);
+            self.add(then, Event::Step(Step::Assign(slot, wanted)));
         }
     }
 

@@ -76,7 +76,14 @@ const SABOTAGE: &str = "STARLING_SIM_SABOTAGE";
 #[test]
 fn every_broken_guard_is_noticed() {
     let (most, from) = (number(SABOTAGE, 1), number(FROM, 0));
+    let only = std::env::var("STARLING_SIM_GUARD").ok();
     let noticed = run_all(0..Guard::ALL.len() as u64, |number| {
+        if only
+            .as_ref()
+            .is_some_and(|only| !only.split(',').any(|name| name == format!("{:?}", Guard::ALL[number as usize])))
+        {
+            return Some((0, crate::driver::Failure { at: Duration::ZERO, what: String::new() }));
+        }
         let guard = Guard::ALL[usize::try_from(number).expect("few guards")];
         let seeds = (from..from + most).map(|seed| (seed, simulate(seed, Some(guard)).failure));
         let first = seeds.into_iter().find_map(|(seed, failure)| Some((seed, failure?)));

@@ -136,6 +136,11 @@ impl HubMachine {
         format!("{}:{PORT}", self.host)
     }
 
+    /// Tells whether the process runs and is not asked to end: one that ends stops listening before it is over.
+    pub(crate) fn answers(&self) -> bool {
+        self.live().is_some() && !*self.leaving.borrow()
+    }
+
     /// Returns the running process.
     pub(crate) fn live(&self) -> Option<LiveHub> {
         self.state().live.clone()
