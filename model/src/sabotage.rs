@@ -22,8 +22,6 @@ pub enum Guard {
     Position,
     /// A name is one process's as long as that answers (I3).
     Seat,
-    /// An agent refuses a fence that is older than one it has seen (I3).
-    AgentFence,
     /// An agent acts under a command lease alone (I3).
     AgentLease,
     /// A fleet holds whose store went back (I3).
@@ -42,7 +40,7 @@ pub enum Guard {
 
 impl Guard {
     /// Every guard, in order.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 15] = [
         Self::Tombstone,
         Self::Budget,
         Self::ProcessLease,
@@ -51,7 +49,6 @@ impl Guard {
         Self::Claim,
         Self::Position,
         Self::Seat,
-        Self::AgentFence,
         Self::AgentLease,
         Self::Hold,
         Self::History,

@@ -17,11 +17,16 @@ pub(crate) struct SimulateArguments {
     /// Simulates hubs of several processes over etcd, instead of one with a store of its own.
     #[arg(long)]
     many: bool,
+    /// Breaks one guard of hub and agents after the other, and tells how many seeds it takes until that is noticed.
+    #[arg(long)]
+    sabotage: bool,
 }
 
 /// Simulates the seeds, and fails if an invariant did not hold in one of them.
 pub(crate) fn run(arguments: &SimulateArguments) -> Result<()> {
-    let (name, seeds) = if arguments.many {
+    let (name, seeds) = if arguments.sabotage {
+        ("many::tests::every_broken_guard_is_missed", "STARLING_SIM_SABOTAGE")
+    } else if arguments.many {
         ("many::tests::every_seed_keeps_the_invariants", "STARLING_SIM_MANY_SEEDS")
     } else {
         ("every_seed_keeps_the_invariants", "STARLING_SIM_SEEDS")

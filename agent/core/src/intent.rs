@@ -150,8 +150,7 @@ impl Inventory {
     /// # Errors
     /// The inventory has seen a newer fence, or one of an era that cannot be compared.
     pub fn commit(&mut self, intent: &Intent) -> Result<(), Superseded> {
-        let is_old = self.newest_fence().is_some_and(|newest| !intent.fence.is_at_least(&newest));
-        if is_old && !Guard::AgentFence.is_broken() {
+        if self.newest_fence().is_some_and(|newest| !intent.fence.is_at_least(&newest)) {
             return Err(Superseded);
         }
         self.newest_fence = Some(intent.fence);

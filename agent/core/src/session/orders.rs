@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use starling_model::session::{AgentMessage, Command, CommandResult, Desired, Receipt};
-use starling_model::{Fence, Guard, Millis};
+use starling_model::{Fence, Millis};
 
 use super::{Effect, SecondEffect, Session};
 use crate::parked::{ParkError, Parked};
@@ -21,8 +21,7 @@ impl Session {
     ) {
         let (fence, plan_digest) = (desired.fence, desired.plan_digest);
         let receipt = |refused| Effect::Send(AgentMessage::Receipt(Receipt { fence, plan_digest, refused }));
-        let is_old = self.newest_fence.is_some_and(|newest| !fence.is_at_least(&newest));
-        if is_old && !Guard::AgentFence.is_broken() {
+        if self.newest_fence.is_some_and(|newest| !fence.is_at_least(&newest)) {
             effects.push(receipt(Some(self.fence_refusal(&fence))));
             return;
         }
