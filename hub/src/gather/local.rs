@@ -24,9 +24,10 @@ pub(super) fn answer(shard: &Shard, problems: &Problems, load: &Load, asked: &As
         }
         Question::Installs(query) => Answer::Installs(installs(shard, &told, query)),
         Question::Tallies => Answer::Tallies(tallies(shard, &told)),
-        Question::Held(ids) => {
-            let mine = ids.iter().filter(|id| told.covers(id) && shard.knows(id));
-            Answer::Held(mine.map(|id| (*id, shard.heard(id))).collect())
+        Question::Held { clusters, position } => {
+            let is_behind = shard.fleet().position() < *position;
+            let mine = clusters.iter().filter(|id| told.covers(id) && shard.knows(id));
+            Answer::Held(mine.map(|id| (*id, shard.heard(id).filter(|_| !is_behind))).collect())
         }
         Question::Complete(ids) => Answer::Complete(ids.iter().filter(|id| shard.is_complete(id)).copied().collect()),
         Question::Unassigned => {

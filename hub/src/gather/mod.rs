@@ -152,9 +152,11 @@ impl Gather {
         self.ask(Question::Tallies).await.put_together(merge::tallies)
     }
 
-    /// Returns what clusters hold; one whose process does not answer is not among them.
+    /// Returns what clusters hold; one whose process does not answer is not among them, and one whose process is behind counts as not
+    /// heard.
     pub async fn held(&self, ids: BTreeSet<ClusterId>) -> Gathered<BTreeMap<ClusterId, HeldInstalls>> {
-        self.ask(Question::Held(ids)).await.put_together(merge::held)
+        let position = self.fleet.borrow().position();
+        self.ask(Question::Held { clusters: ids, position }).await.put_together(merge::held)
     }
 
     /// Returns the clusters that were heard and that nobody manages.

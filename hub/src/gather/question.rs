@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use starling_hub_core::index::{Cursor, Filter, Page, Visible};
 use starling_hub_core::status::Tally;
 use starling_model::session::{Command, CommandResult};
-use starling_model::{ClusterId, InstallKey, Millis, Uid};
+use starling_model::{ClusterId, InstallKey, Millis, Position, Uid};
 
 use crate::api::FoundProblem;
 use crate::shard::{ClusterView, CommandError, Division, InstallRow, Overview, ProcessFigures};
@@ -35,8 +35,13 @@ pub enum Question {
     Installs(InstallQuery),
     /// How far each assignment came, over all clusters.
     Tallies,
-    /// Which installs each of these clusters holds.
-    Held(BTreeSet<ClusterId>),
+    /// Which installs each of some clusters holds.
+    Held {
+        /// The clusters.
+        clusters: BTreeSet<ClusterId>,
+        /// The position of whoever asks: a process that is behind it does not know what is planned for them.
+        position: Position,
+    },
     /// Which of these clusters' pictures are complete.
     Complete(BTreeSet<ClusterId>),
     /// Clusters that were heard and that nobody manages.

@@ -266,16 +266,21 @@ impl Shard {
 
     /// Returns the installs that a cluster holds, each with its assignment; `None` if it was not heard in this era.
     ///
-    /// What its plan renders counts as held: the agent may be applying it just now.
+    /// What its plan renders counts as held: the agent may be applying it just now. So does what the newest position's plan renders,
+    /// which may not be out yet.
     #[must_use]
     pub fn heard(&self, id: &ClusterId) -> Option<BTreeSet<(InstallKey, Uid)>> {
-        let era = self.era()?;
+        let fleet = self.fleet();
+        let era = fleet.era()?.era;
         let cluster = self.cluster(id)?;
         let state = cluster.state();
         if state.heard_in != Some(era) {
             return None;
         }
-        let entries = state.assigned.iter().flat_map(|assigned| &assigned.plan.entries);
+        let is_planned = state.planned_at >= fleet.position() || self.has_planned(fleet.position());
+        let next = (!is_planned).then(|| planner::plan(&fleet, *id, &state.facts));
+        let out = state.assigned.iter().map(|assigned| assigned.plan.as_ref());
+        let entries = out.chain(next.as_ref()).flat_map(|plan| &plan.entries);
         let rendered = entries.filter(|entry| matches!(entry.action, Action::Render(_)));
         let mut held: BTreeSet<_> = rendered.map(|entry| (entry.install.clone(), entry.assignment)).collect();
         held.extend(self.index.read(id).installs(id).map(|report| (report.install, report.assignment)));

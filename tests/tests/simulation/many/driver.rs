@@ -70,9 +70,14 @@ pub(crate) struct Outcome {
 
 /// Runs a simulation to its end or to the first thing that does not hold, with a guard broken or none.
 pub(crate) fn simulate(seed: u64, broken: Option<Guard>) -> Outcome {
+    simulate_script(seed, broken, script(seed))
+}
+
+/// Runs a simulation with another script than the seed's own.
+pub(crate) fn simulate_script(seed: u64, broken: Option<Guard>, script: Vec<(Duration, Event)>) -> Outcome {
     logs::collected(|| {
         let mut driver = Driver::new(seed, broken);
-        let failed = driver.run().err();
+        let failed = driver.run(script).err();
         let failure = failed.map(|what| Failure { at: driver.now(), what });
         let dialled = driver.many.world.clusters.iter().map(|managed| managed.machine.link.dialled());
         Outcome {
@@ -157,19 +162,23 @@ impl Driver {
         }
     }
 
-    fn run(&mut self) -> Result<(), String> {
+    fn run(&mut self, script: Vec<(Duration, Event)>) -> Result<(), String> {
         for (slot, wanted) in beginning(self.seed) {
             self.many.world.assign(&SLOTS[slot], wanted);
         }
         self.many.world.people().wishes.extend((0..AGENTS.len()).map(Wish::Adopt));
         self.until_settled("did not begin", BEGINS_WITHIN)?;
         let begun = self.now();
-        for (at, event) in script(self.seed) {
+        for (at, event) in script {
             while self.now() < begun + at {
                 self.step()?;
             }
             self.many.world.trace.drive(self.now(), format!("{event:?}"));
-            self.carry_out(event);
+            if event == Event::StillShown {
+                self.still_shown()?;
+            } else {
+                self.carry_out(event);
+            }
         }
         self.many.world.trace.drive(self.now(), "nothing is disturbed any more");
         self.calm();
@@ -379,6 +388,7 @@ impl Driver {
             Event::Leave(hub, comes_back) => self.processes.leaves(&self.many, hub, comes_back),
             Event::ScaleOut => self.processes.runs(FROM_THE_BEGINNING, now),
             Event::Rolling => self.processes.roll(),
+            Event::StillShown => unreachable!("it is looked at where it can fail"),
         }
     }
 
@@ -400,6 +410,22 @@ impl Driver {
             Step::Flaky(cluster, flaky) => self.disturb(cluster, "flaky", flaky),
             other => unreachable!("{other:?} belongs to the other scenario"),
         }
+    }
+
+    /// I6: every process that runs shows every cluster, whose agent is connected somewhere.
+    fn still_shown(&self) -> Result<(), String> {
+        for (number, _) in self.many.live() {
+            let machine = &self.many.machines[number];
+            let answer = machine.answer().ok_or_else(|| format!("I6: {} does not answer", machine.host))?;
+            for managed in &self.many.world.clusters {
+                let is_connected = answer.views.get(&managed.id).is_some_and(|view| view.connected);
+                let has_objects = answer.objects.get(&managed.id).is_some_and(|objects| !objects.is_empty());
+                if !is_connected || !has_objects {
+                    return Err(format!("I6: {} does not show {} and its objects", machine.host, managed.name));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Ends everything that keeps the world from coming to rest.

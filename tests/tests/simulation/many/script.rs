@@ -78,6 +78,8 @@ pub(crate) enum Event {
     ScaleOut,
     /// Each process ends in order, is started again and is waited for, one after another.
     Rolling,
+    /// Every cluster is to be shown by every process that runs.
+    StillShown,
 }
 
 /// What mostly happens in a scenario.

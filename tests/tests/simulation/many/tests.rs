@@ -4,8 +4,10 @@ use std::time::{Duration, Instant};
 
 use starling_model::Guard;
 
-use super::driver::{Outcome, simulate};
-use crate::trace::Event;
+use super::driver::{Outcome, simulate, simulate_script};
+use super::script::{Event, Other, Way};
+use crate::script::Step;
+use crate::trace;
 use crate::{number, run_all, tell};
 
 /// How many seeds one run of the tests takes.
@@ -60,7 +62,7 @@ fn a_seed_does_the_same_thing_twice() {
         let [first, second] = [(); 2].map(|()| simulate(seed, None));
         let differs = first.events.iter().zip(&second.events).position(|(first, second)| first != second);
         if let Some(at) = differs {
-            let around = |events: &[Event]| {
+            let around = |events: &[trace::Event]| {
                 events[at.saturating_sub(10)..=at].iter().map(|event| format!("\n  {event}")).collect::<String>()
             };
             panic!("seed {seed} differs at event {at}:{}\nthen:{}", around(&first.events), around(&second.events));
@@ -68,6 +70,28 @@ fn a_seed_does_the_same_thing_twice() {
         assert_eq!(first.events.len(), second.events.len(), "seed {seed} goes on longer");
         assert_eq!(first.counts, second.counts, "seed {seed}");
     }
+}
+
+#[test]
+fn etcd_is_gone_for_an_hour() {
+    let seconds = Duration::from_secs;
+    let script = vec![
+        (seconds(1), Event::Etcd(false)),
+        (seconds(60), Event::StillShown),
+        (seconds(600), Event::Step(Step::CrashAgent(0))),
+        (seconds(610), Event::Step(Step::StartAgent(0))),
+        (seconds(1_200), Event::Cut(1, Other::Hub(2), Way::Both)),
+        (seconds(1_260), Event::Mend(1, Other::Hub(2))),
+        (seconds(1_800), Event::Step(Step::Churn(1, 2, true))),
+        (seconds(3_600), Event::StillShown),
+        (seconds(3_601), Event::Etcd(true)),
+    ];
+    let outcome = simulate_script(7, None, script);
+    tell("--many", 7, outcome.failure.as_ref(), &outcome.events);
+    println!("handshakes={} most_handshakes={}", outcome.handshakes, outcome.most_handshakes);
+    assert!(outcome.failure.is_none());
+    // Agents look for a process that lends, every three to six minutes.
+    assert!(outcome.most_handshakes <= 30, "a cluster came {} times", outcome.most_handshakes);
 }
 
 /// How many seeds a broken guard may take to be noticed; by default one that is known to notice it.
