@@ -11,7 +11,7 @@ use bytes::Bytes;
 use starling_hub_core::fleet::Fleet;
 use starling_model::Position;
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::lease::ProcessLease;
@@ -26,6 +26,9 @@ const LOOK: Duration = Duration::from_millis(500);
 
 /// How long a process that won may take to catch up before it tries again.
 const CATCHES_UP_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long a process that won may be unable to begin before it lets another one try, and how long it does not take part then.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The time in which a process decides for the fleet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,13 +66,21 @@ pub struct Election {
     parts: ElectionParts,
     term: watch::Sender<Option<Term>>,
     terms: u64,
+    waiting: Waiting,
+}
+
+/// How long a process that won has been unable to begin.
+#[derive(Debug, Default)]
+struct Waiting {
+    since: Option<Instant>,
+    stands_aside_until: Option<Instant>,
 }
 
 impl Election {
     /// Makes a process that takes part, and tells of its terms.
     #[must_use]
     pub fn new(parts: ElectionParts, term: watch::Sender<Option<Term>>) -> Self {
-        Self { parts, term, terms: 0 }
+        Self { parts, term, terms: 0, waiting: Waiting::default() }
     }
 
     /// Takes part until cancelled.
@@ -108,9 +119,14 @@ impl Election {
         match steward {
             Some(present) if present == claim => {
                 if *self.parts.draining.borrow() {
-                    return self.step_down(&claim.to_bytes()).await;
+                    return self.step_down(&claim.to_bytes(), "the process leaves").await;
                 }
-                self.begin(claim.to_bytes()).await
+                self.begin(claim.to_bytes()).await?;
+                if self.term.borrow().is_some() || !self.waiting.is_too_long(Instant::now()) {
+                    return Ok(());
+                }
+                tracing::warn!("this process won an election and cannot begin, another one is to try");
+                self.step_down(&claim.to_bytes(), "it cannot begin").await
             }
             Some(_) => {
                 self.end("another process decides");
@@ -118,6 +134,10 @@ impl Election {
             }
             None if *self.parts.draining.borrow() => {
                 self.end("the process leaves");
+                Ok(())
+            }
+            None if self.waiting.stands_aside(Instant::now()) => {
+                self.end("nobody decides");
                 Ok(())
             }
             None => {
@@ -154,13 +174,14 @@ impl Election {
             return Ok(());
         }
         self.terms += 1;
+        self.waiting = Waiting::default();
         tracing::info!(name = %self.parts.identity.name, %position, term = self.terms, "the term begins");
         self.term.send_replace(Some(Term { claim, number: self.terms }));
         Ok(())
     }
 
-    async fn step_down(&mut self, claim: &Bytes) -> Result<(), StoreError> {
-        self.end("the process leaves");
+    async fn step_down(&mut self, claim: &Bytes, why: &str) -> Result<(), StoreError> {
+        self.end(why);
         let compares = vec![Compare::ValueEquals(keys::STEWARD.into(), claim.clone())];
         let writes = vec![Write::delete(keys::STEWARD)];
         self.parts.store.transact(Transaction { compares, writes }).await.map(drop)
@@ -170,5 +191,40 @@ impl Election {
         if self.term.send_replace(None).is_some() {
             tracing::info!(name = %self.parts.identity.name, why, "the term ends");
         }
+    }
+}
+
+impl Waiting {
+    /// Tells whether a process that still cannot begin has tried for long enough; it stands aside then.
+    fn is_too_long(&mut self, now: Instant) -> bool {
+        let is_too_long = now >= *self.since.get_or_insert(now) + PATIENCE;
+        if is_too_long {
+            *self = Self { since: None, stands_aside_until: Some(now + PATIENCE) };
+        }
+        is_too_long
+    }
+
+    /// Tells whether the process takes no part now. What it waited for in an election before this one does not count in the next.
+    fn stands_aside(&mut self, now: Instant) -> bool {
+        self.since = None;
+        self.stands_aside_until.is_some_and(|until| now < until)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_cannot_begin_stands_aside_for_a_while_and_tries_again() {
+        let (mut waiting, start) = (Waiting::default(), Instant::now());
+        assert!(!waiting.stands_aside(start));
+        assert!(!waiting.is_too_long(start));
+        assert!(!waiting.is_too_long(start + PATIENCE / 2));
+        let over = start + PATIENCE;
+        assert!(waiting.is_too_long(over));
+        assert!(waiting.stands_aside(over + PATIENCE / 2));
+        assert!(!waiting.stands_aside(over + PATIENCE));
+        assert!(!waiting.is_too_long(over + PATIENCE), "it has all of its time again");
     }
 }
