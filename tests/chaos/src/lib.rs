@@ -49,8 +49,8 @@ pub struct ChaosOptions {
 /// Which faults a run is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Length {
-    /// Those that the seed brings until this time has passed.
-    Time(Duration),
+    /// Those that the seed brings until this time has passed, and of these only the ones whose description has all these words.
+    Time(Duration, Vec<String>),
     /// These.
     Faults(Vec<Fault>),
 }

@@ -20,6 +20,9 @@ pub(crate) struct Schedule {
 }
 
 impl Schedule {
+    /// How many faults of a round there are at most.
+    pub(crate) const ROUND: usize = 14;
+
     /// Begins the row of a seed; faults that need a network or clocks that the hubs do not have are left out.
     pub(crate) fn new(seed: u64, hubs: usize, network: bool, clocks: bool) -> Self {
         Self { random: Random::new(seed, 1), hubs, network, clocks, bag: Vec::new() }

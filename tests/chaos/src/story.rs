@@ -33,6 +33,16 @@ const EXPECTED_ERRORS: [&str; 0] = [];
 /// # Errors
 /// The parts cannot be started.
 pub fn run(programs: &StarlingPrograms, options: &ChaosOptions, progress: &dyn Fn(&str)) -> Result<Report> {
+    if let Length::Time(_, words) = &options.length {
+        // A round has each kind of fault.
+        let faults: Vec<Fault> = schedule(options).take(Schedule::ROUND).collect();
+        let all: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        ensure!(
+            faults.iter().any(|fault| has_all(fault, words)),
+            "no fault has all of {words:?} in its description; this seed begins with: {}",
+            all.join("; ")
+        );
+    }
     let started = Instant::now();
     let mut bed = Bed::start(programs, options)?;
     let mut world = World::start(&bed.hubs.options().directory(), options.seed)?;
@@ -56,11 +66,11 @@ pub fn run(programs: &StarlingPrograms, options: &ChaosOptions, progress: &dyn F
 
     let begun = Instant::now();
     let is_over = |count: usize| match &options.length {
-        Length::Time(time) => begun.elapsed() >= *time,
+        Length::Time(time, _) => begun.elapsed() >= *time,
         Length::Faults(faults) => count >= faults.len(),
     };
     let faults: Box<dyn Iterator<Item = Fault>> = match &options.length {
-        Length::Time(_) => Box::new(Schedule::new(options.seed, options.hubs, options.network, options.clocks)),
+        Length::Time(_, words) => Box::new(schedule(options).filter(|fault| has_all(fault, words))),
         Length::Faults(faults) => Box::new(faults.clone().into_iter()),
     };
     for fault in faults {
@@ -77,6 +87,15 @@ pub fn run(programs: &StarlingPrograms, options: &ChaosOptions, progress: &dyn F
         }
     }
     Ok(report)
+}
+
+fn schedule(options: &ChaosOptions) -> Schedule {
+    Schedule::new(options.seed, options.hubs, options.network, options.clocks)
+}
+
+fn has_all(fault: &Fault, words: &[String]) -> bool {
+    let description = fault.to_string();
+    words.iter().all(|word| description.contains(word.as_str()))
 }
 
 /// Lets one fault happen, and makes sure that everything is well afterwards.
@@ -211,8 +230,11 @@ fn check_logs(bed: &Bed) -> Result<()> {
 fn replay(options: &ChaosOptions) -> String {
     let ChaosOptions { seed, clusters, hubs, .. } = options;
     let mut command = format!("cargo xtask chaos --seed {seed} --clusters {clusters} --hubs {hubs}");
-    if let Length::Time(time) = options.length {
+    if let Length::Time(time, words) = &options.length {
         command.push_str(&format!(" --minutes {}", time.as_secs().div_ceil(60)));
+        if !words.is_empty() {
+            command.push_str(&format!(" --only '{}'", words.join(" ")));
+        }
     }
     for (given, flag) in [(options.network, " --without-network"), (options.clocks, " --without-clocks")] {
         if !given {
