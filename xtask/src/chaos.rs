@@ -27,6 +27,9 @@ pub(crate) struct ChaosArguments {
     /// Seconds within which all must be well again after a fault has ended.
     #[arg(long, default_value_t = 120)]
     bound: u64,
+    /// Only faults whose description in the report has all these words, such as "hub killed"
+    #[arg(long, value_name = "WORDS", default_value = "")]
+    only: String,
     /// Leaves the faults of networks out, which need root.
     #[arg(long)]
     without_network: bool,
@@ -54,7 +57,10 @@ pub(crate) fn run(arguments: &ChaosArguments) -> Result<()> {
     let options = ChaosOptions {
         folder: folder.path().to_owned(),
         seed: arguments.seed,
-        length: Length::Time(Duration::from_secs(arguments.minutes * 60)),
+        length: Length::Time(
+            Duration::from_secs(arguments.minutes * 60),
+            arguments.only.split_whitespace().map(str::to_owned).collect(),
+        ),
         clusters: arguments.clusters,
         hubs: usize::from(arguments.hubs),
         bound: Duration::from_secs(arguments.bound),
