@@ -205,9 +205,7 @@ impl Shard {
             return cluster;
         }
         let mut clusters = self.clusters.write().unwrap_or_else(PoisonError::into_inner);
-        let cluster =
-            Arc::clone(clusters.entry(id).or_insert_with(|| Arc::new(Cluster::new(id, self.parts.clock.uptime()))));
-        cluster
+        Arc::clone(clusters.entry(id).or_insert_with(|| Arc::new(Cluster::new(id, self.parts.clock.uptime()))))
     }
 
     /// Forgets a cluster that nobody manages and that has no session.
