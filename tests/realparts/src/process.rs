@@ -375,7 +375,10 @@ mod tests {
         const NAME: &str = "process::tests::nothing_outlives_the_process_that_started_it";
         if let Some(folder) = std::env::var_os(FOLDER) {
             let folder = PathBuf::from(folder);
-            let process = shell(&folder, "sleep 1000");
+            let process = shell(&folder, "echo tied; exec sleep 1000");
+            // It is tied once setpriv has become the shell.
+            let is_tied = || if process.log_tail() == "tied" { Ok(()) } else { Err(process.log_tail()) };
+            process.wait_until("is tied", PATIENCE, is_tied).unwrap();
             fs::write(folder.join("id"), process.id().unwrap().to_string()).unwrap();
             std::process::abort();
         }
