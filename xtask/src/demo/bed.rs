@@ -6,10 +6,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use starling_harness::{EtcdAccess, Hub, HubOptions, Hubs, HubsOptions, Shard, StarlingPrograms, Status};
-use starling_realparts::{EtcdCluster, EtcdClusterOptions, Program, Programs};
+use starling_realparts::{EtcdCluster, EtcdClusterOptions, Program, Programs, wait_for};
 
 /// How long a process that somebody killed stays away: long enough to watch its clusters go to the others.
 const AWAY: Duration = Duration::from_secs(60);
+
+/// How long the first process that decides may take to read the directory.
+const READ_WITHIN: Duration = Duration::from_secs(60);
 
 /// A running hub.
 #[derive(Debug)]
@@ -41,6 +44,16 @@ impl Bed {
         eprintln!("etcd runs with one member, which is enough to look at; a fleet that matters has three");
         let options = HubsOptions::below(folder, "demo", shards, EtcdAccess::on_loopback(&etcd));
         let hubs = Hubs::start(programs, &options)?;
+        // A process answers before the one that decides has read the directory, and nobody can be adopted into what is not read.
+        wait_for("the directory to be read", READ_WITHIN, || {
+            let addons = hubs.command_line().ask_json::<serde_json::Value>(&["get", "addons"]);
+            let addons = addons.map_err(|error| format!("{error:#}"))?;
+            if addons["items"].as_array().is_some_and(|items| !items.is_empty()) {
+                Ok(())
+            } else {
+                Err(addons.to_string())
+            }
+        })?;
         Ok(Self::Many(Box::new(Many { hubs, ended: BTreeMap::new(), _etcd: etcd })))
     }
 
