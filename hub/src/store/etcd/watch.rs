@@ -241,13 +241,14 @@ impl EtcdWatch {
     }
 
     fn remember(&mut self, heard: &Heard) {
-        for event in &heard.events {
-            let Some(entry) = &event.kv else { continue };
-            if event.r#type != DELETED {
-                self.last = Some(Written::of(entry));
-            } else if self.last.as_ref().is_some_and(|last| last.key == entry.key) {
-                self.last = None;
-            }
+        let put = heard.events.iter().rev().find(|event| event.r#type != DELETED).and_then(|event| event.kv.as_ref());
+        if let Some(entry) = put {
+            self.last = Some(Written::of(entry));
+            return;
+        }
+        let mut deleted = heard.events.iter().filter_map(|event| event.kv.as_ref());
+        if deleted.any(|entry| self.last.as_ref().is_some_and(|last| last.key == entry.key)) {
+            self.last = None;
         }
     }
 

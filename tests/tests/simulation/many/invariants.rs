@@ -102,7 +102,7 @@ impl Invariants {
         for (number, hub) in &live {
             self.check_process(many, oracle, *number, hub, now)?;
         }
-        self.check_acts(many, now)?;
+        self.check_acts(many)?;
         if now >= self.compared + COMPARE {
             self.compared = now;
             for (number, _) in &live {
@@ -179,7 +179,7 @@ impl Invariants {
     }
 
     /// I1 and I3 at the agents: what was removed was named, and what is acted on is newer than anything before, under a lease.
-    fn check_acts(&mut self, many: &Many, now: Duration) -> Result<(), String> {
+    fn check_acts(&mut self, many: &Many) -> Result<(), String> {
         for (managed, watched) in many.world.clusters.iter().zip(&mut self.clusters) {
             for removal in managed.removals_from(watched.removals) {
                 many.world
@@ -204,7 +204,6 @@ impl Invariants {
                 self.counts.acts += 1;
             }
         }
-        let _ = now;
         Ok(())
     }
 

@@ -120,9 +120,9 @@ const MISSED: [(Guard, u64, &str); Guard::ALL.len()] = [
 #[test]
 fn every_broken_guard_is_missed() {
     let most = number(SABOTAGE, 0);
-    let outcomes = run_all(0..MISSED.len() as u64, |number| {
-        let (guard, known, says) = MISSED[usize::try_from(number).expect("few guards")];
-        let from = if most == 0 { known } else { self::number(FROM, 0) };
+    let outcomes = run_all(0..MISSED.len() as u64, |place| {
+        let (guard, known, says) = MISSED[usize::try_from(place).expect("few guards")];
+        let from = if most == 0 { known } else { number(FROM, 0) };
         let failures = (from..from + most.max(1)).map(|seed| (seed, simulate(seed, Some(guard)).failure));
         let missed = failures.into_iter().find_map(|(seed, failure)| Some((seed, failure?.what)));
         match &missed {
