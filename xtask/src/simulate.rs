@@ -18,7 +18,7 @@ pub(crate) struct SimulateArguments {
     #[arg(long)]
     many: bool,
     /// Breaks one guard of hub and agents after the other, and tells how many seeds it takes until that is noticed.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "many")]
     sabotage: bool,
 }
 
