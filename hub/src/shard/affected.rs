@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use starling_hub_core::fleet::Fleet;
+use starling_hub_core::fleet::{Fleet, Touched};
 use starling_hub_core::records::InputRecord;
 use starling_hub_core::resources::{Kind, Resource};
 use starling_model::ClusterId;
@@ -17,10 +17,19 @@ pub(crate) enum Affected {
     Some(BTreeSet<ClusterId>),
 }
 
-/// Compares by identity what plans are made of; records that did not change are the very same in both fleets.
+/// Tells what a fleet noted of its changes, and compares where it did not.
 ///
 /// A joining cluster changes records that no other cluster's plan reads, and ten thousand of them may join at once.
 pub(crate) fn affected(old: &Fleet, new: &Fleet) -> Affected {
+    match new.touched_since(old) {
+        Some(Touched::All) => Affected::All,
+        Some(Touched::Clusters(ids)) => Affected::Some(ids),
+        None => compare(old, new),
+    }
+}
+
+/// Compares by identity what plans are made of; records that did not change are the very same in both fleets.
+fn compare(old: &Fleet, new: &Fleet) -> Affected {
     let shared = [Kind::Workspace, Kind::Addon, Kind::AddonAssignment, Kind::Tombstone];
     let same = shared.iter().all(|kind| same_records(old.inputs_of(*kind), new.inputs_of(*kind)))
         && same_records(old.tombstones(), new.tombstones())

@@ -99,7 +99,7 @@ impl Fleet {
 
     /// Returns every managed cluster once, by identity.
     pub fn managed_clusters(&self) -> impl Iterator<Item = ClusterInput> {
-        self.claims.range(..).filter_map(|(id, _)| self.cluster(*id))
+        self.claims.iter().filter_map(|(id, _)| self.cluster(*id))
     }
 
     /// Returns the ManagedCluster documents that claim an identity.
@@ -248,6 +248,12 @@ impl Fleet {
         self.clusters.values()
     }
 
+    /// Returns the clusters that joined with a fingerprint.
+    pub fn identities_with(&self, fingerprint: &str) -> impl Iterator<Item = &Arc<ClusterRecord>> {
+        let ids = self.fingerprints.get(&fingerprint.to_owned());
+        ids.into_iter().flat_map(|ids| ids.iter()).filter_map(|id| self.clusters.get(id))
+    }
+
     /// Returns a join token's record.
     #[must_use]
     pub fn token(&self, hash: &Digest) -> Option<&Arc<TokenRecord>> {
@@ -257,6 +263,17 @@ impl Fleet {
     /// Returns every join token's record.
     pub fn tokens(&self) -> impl Iterator<Item = &Arc<TokenRecord>> {
         self.tokens.values()
+    }
+
+    /// Returns the join tokens of a cluster.
+    pub fn tokens_of(&self, cluster: ClusterId) -> impl Iterator<Item = &Arc<TokenRecord>> {
+        let hashes = self.tokens_of.get(&cluster);
+        hashes.into_iter().flat_map(|hashes| hashes.iter()).filter_map(|hash| self.tokens.get(hash))
+    }
+
+    /// Returns the join tokens of all clusters, those first that end first.
+    pub fn tokens_by_end(&self) -> impl Iterator<Item = &Arc<TokenRecord>> {
+        self.ending.iter().filter_map(|((_, hash), _)| self.tokens.get(hash))
     }
 
     /// Returns the record of a workspace's join token.

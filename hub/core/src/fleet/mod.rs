@@ -3,6 +3,7 @@
 //! Owns applying changes and the indexes over the records. Does not own deciding what changes (the steward does) nor
 //! what a cluster should have (the planner does). A clone is cheap, so that readers keep the one they began with.
 
+mod journal;
 mod lookup;
 mod problems;
 mod shared_map;
@@ -10,7 +11,7 @@ mod shared_map;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use starling_model::{ClusterId, Digest, Guard, Position, ResourceName, Uid};
+use starling_model::{ClusterId, Digest, Guard, Millis, Position, ResourceName, Uid};
 
 use crate::change::Change;
 use crate::records::{
@@ -20,6 +21,8 @@ use crate::records::{
 use crate::resources::{AddonAssignment, InputKey, ManagedCluster, PLATFORM_NAMESPACE, Resource};
 use crate::ring::{Placement, RingRecord};
 
+pub use journal::Touched;
+use journal::{Journal, Touch};
 pub use problems::Problem;
 use shared_map::SharedMap;
 
@@ -47,6 +50,13 @@ pub struct Fleet {
     listed: SharedMap<ClusterId, BTreeSet<Uid>>,
     /// The tombstones for all clusters of a namespace.
     general: SharedMap<String, BTreeSet<Uid>>,
+    /// The join tokens of a cluster.
+    tokens_of: SharedMap<ClusterId, BTreeSet<Digest>>,
+    /// The join tokens of clusters by when they end.
+    ending: SharedMap<(Millis, Digest), ()>,
+    /// The clusters that joined with a fingerprint.
+    fingerprints: SharedMap<String, BTreeSet<ClusterId>>,
+    journal: Journal,
 }
 
 /// A ManagedCluster as the fleet has it.
@@ -89,6 +99,10 @@ impl Fleet {
             claims: SharedMap::default(),
             listed: SharedMap::default(),
             general: SharedMap::default(),
+            tokens_of: SharedMap::default(),
+            ending: SharedMap::default(),
+            fingerprints: SharedMap::default(),
+            journal: Journal::default(),
         }
     }
 
@@ -117,30 +131,101 @@ impl Fleet {
 
     /// Applies one change; changes of one decision are applied in order.
     pub fn apply(&mut self, change: &Change) {
+        if let Some(touch) = self.touch(change) {
+            self.journal.note(touch);
+        }
         match change {
             Change::PutInput(record) => self.put_input(record),
             Change::DeleteInput(key) => self.delete_input(key),
-            Change::PutDeleted(record) => drop(self.deleted.insert(record.key.clone(), record.clone())),
+            Change::PutDeleted(record) => self.deleted.insert(record.key.clone(), record.clone()),
             Change::DeleteDeleted(key) => drop(self.deleted.remove(key)),
-            Change::PutAssignment(record) => drop(self.assignments.insert(record.uid, record.clone())),
+            Change::PutAssignment(record) => self.assignments.insert(record.uid, record.clone()),
             Change::DeleteAssignment(uid) => drop(self.assignments.remove(uid)),
-            Change::PutRevision(record) => drop(self.revisions.insert(record.digest, record.clone())),
+            Change::PutRevision(record) => self.revisions.insert(record.digest, record.clone()),
             Change::DeleteRevision(digest) => drop(self.revisions.remove(digest)),
             Change::PutTombstone(record) => self.put_tombstone(record),
             Change::DeleteTombstone(id) => self.delete_tombstone(*id),
-            Change::PutProposal(record) => drop(self.proposals.insert(record.id, record.clone())),
+            Change::PutProposal(record) => self.proposals.insert(record.id, record.clone()),
             Change::DeleteProposal(id) => drop(self.proposals.remove(id)),
-            Change::PutSpent(record) => drop(self.spent.insert(record.id, record.clone())),
+            Change::PutSpent(record) => self.spent.insert(record.id, record.clone()),
             Change::DeleteSpent(id) => drop(self.spent.remove(id)),
-            Change::PutCluster(record) => drop(self.clusters.insert(record.id, record.clone())),
-            Change::DeleteCluster(id) => drop(self.clusters.remove(id)),
-            Change::PutToken(record) => drop(self.tokens.insert(record.hash, record.clone())),
-            Change::DeleteToken(hash) => drop(self.tokens.remove(hash)),
-            Change::PutJoinToken(record) => drop(self.join_tokens.insert(record.hash, record.clone())),
+            Change::PutCluster(record) => self.put_cluster(record),
+            Change::DeleteCluster(id) => self.delete_cluster(id),
+            Change::PutToken(record) => self.put_token(record),
+            Change::DeleteToken(hash) => self.delete_token(hash),
+            Change::PutJoinToken(record) => self.join_tokens.insert(record.hash, record.clone()),
             Change::DeleteJoinToken(hash) => drop(self.join_tokens.remove(hash)),
             Change::PutEra(record) => self.era = Some(record.clone()),
             Change::PutRing(record) => self.put_ring(record),
         }
+    }
+
+    /// Tells whose plan a change may concern; `None` if plans are made of other things.
+    fn touch(&self, change: &Change) -> Option<Touch> {
+        match change {
+            Change::PutInput(record) => Some(self.touch_of(&record.resource)),
+            Change::DeleteInput(key) => self.inputs.get(key).map(|record| self.touch_of(&record.resource)),
+            Change::PutCluster(record) => Some(Touch::Cluster(record.id)),
+            Change::DeleteCluster(id) => Some(Touch::Cluster(*id)),
+            Change::PutAssignment(_)
+            | Change::DeleteAssignment(_)
+            | Change::PutRevision(_)
+            | Change::DeleteRevision(_)
+            | Change::PutTombstone(_)
+            | Change::DeleteTombstone(_)
+            | Change::PutProposal(_)
+            | Change::DeleteProposal(_)
+            | Change::PutEra(_) => Some(Touch::All),
+            Change::PutDeleted(_)
+            | Change::DeleteDeleted(_)
+            | Change::PutSpent(_)
+            | Change::DeleteSpent(_)
+            | Change::PutToken(_)
+            | Change::DeleteToken(_)
+            | Change::PutJoinToken(_)
+            | Change::DeleteJoinToken(_)
+            | Change::PutRing(_) => None,
+        }
+    }
+
+    fn touch_of(&self, resource: &Resource) -> Touch {
+        let Resource::ManagedCluster(cluster) = resource else { return Touch::All };
+        let id = cluster.id(&self.name);
+        let known = self.inputs.get(&resource.key()).map(|record| &record.resource);
+        match known {
+            // Its document names another cluster now.
+            Some(Resource::ManagedCluster(known)) if known.id(&self.name) != id => Touch::All,
+            Some(_) | None => Touch::Cluster(id),
+        }
+    }
+
+    fn put_cluster(&mut self, record: &ClusterRecord) {
+        self.delete_cluster(&record.id);
+        self.fingerprints.update(record.fingerprint.clone(), |ids| {
+            ids.insert(record.id);
+        });
+        self.clusters.insert(record.id, record.clone());
+    }
+
+    fn delete_cluster(&mut self, id: &ClusterId) {
+        if let Some(record) = self.clusters.remove(id) {
+            remove_from(&mut self.fingerprints, &record.fingerprint, id);
+        }
+    }
+
+    fn put_token(&mut self, record: &TokenRecord) {
+        self.delete_token(&record.hash);
+        self.tokens_of.update(record.cluster, |hashes| {
+            hashes.insert(record.hash);
+        });
+        self.ending.insert((record.expires, record.hash), ());
+        self.tokens.insert(record.hash, record.clone());
+    }
+
+    fn delete_token(&mut self, hash: &Digest) {
+        let Some(record) = self.tokens.remove(hash) else { return };
+        remove_from(&mut self.tokens_of, &record.cluster, hash);
+        self.ending.remove(&(record.expires, *hash));
     }
 
     fn put_ring(&mut self, record: &RingRecord) {

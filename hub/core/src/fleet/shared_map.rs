@@ -1,25 +1,28 @@
-//! A sorted map that is cheap to clone and copies itself only when a clone of it changes.
+//! A sorted map whose clones share what is the same in them.
 
-use std::collections::{BTreeMap, btree_map};
 use std::ops::RangeBounds;
 use std::sync::Arc;
 
-/// A sorted map of shared records; a clone costs one reference count.
+use rpds::RedBlackTreeMapSync;
+
+/// A sorted map of shared records. A clone costs one reference count, and a change of one record what its path in the tree
+/// costs, however many clones there are: every position of a large fleet is one that somebody may still be reading.
 #[derive(Debug)]
-pub(crate) struct SharedMap<K, V>(Arc<BTreeMap<K, Arc<V>>>);
+pub(crate) struct SharedMap<K: Ord, V>(RedBlackTreeMapSync<K, Arc<V>>);
 
 impl<K: Ord + Clone, V> SharedMap<K, V> {
     pub(crate) fn get(&self, key: &K) -> Option<&Arc<V>> {
         self.0.get(key)
     }
 
-    pub(crate) fn insert(&mut self, key: K, value: V) -> Option<Arc<V>> {
-        Arc::make_mut(&mut self.0).insert(key, Arc::new(value))
+    pub(crate) fn insert(&mut self, key: K, value: V) {
+        self.0.insert_mut(key, Arc::new(value));
     }
 
     pub(crate) fn remove(&mut self, key: &K) -> Option<Arc<V>> {
-        // Looking first keeps a removal of nothing from copying the map.
-        self.0.contains_key(key).then(|| Arc::make_mut(&mut self.0).remove(key)).flatten()
+        let removed = self.0.get(key).cloned()?;
+        self.0.remove_mut(key);
+        Some(removed)
     }
 
     /// Changes the value of a key, which is made first where there is none.
@@ -27,36 +30,45 @@ impl<K: Ord + Clone, V> SharedMap<K, V> {
     where
         V: Clone + Default,
     {
-        change(Arc::make_mut(Arc::make_mut(&mut self.0).entry(key).or_default()));
+        if let Some(value) = self.0.get_mut(&key) {
+            return change(Arc::make_mut(value));
+        }
+        let mut value = V::default();
+        change(&mut value);
+        self.insert(key, value);
     }
 
-    pub(crate) fn values(&self) -> btree_map::Values<'_, K, Arc<V>> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &Arc<V>)> {
+        self.0.iter()
+    }
+
+    pub(crate) fn values(&self) -> impl Iterator<Item = &Arc<V>> {
         self.0.values()
     }
 
-    pub(crate) fn range(&self, range: impl RangeBounds<K>) -> btree_map::Range<'_, K, Arc<V>> {
+    pub(crate) fn range(&self, range: impl RangeBounds<K>) -> impl Iterator<Item = (&K, &Arc<V>)> {
         self.0.range(range)
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        self.0.size()
     }
 }
 
-impl<K, V> Clone for SharedMap<K, V> {
+impl<K: Ord, V> Clone for SharedMap<K, V> {
     fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
+        Self(self.0.clone())
     }
 }
 
-impl<K, V> Default for SharedMap<K, V> {
+impl<K: Ord, V> Default for SharedMap<K, V> {
     fn default() -> Self {
-        Self(Arc::default())
+        Self(RedBlackTreeMapSync::new_sync())
     }
 }
 
-impl<K: PartialEq, V: PartialEq> PartialEq for SharedMap<K, V> {
+impl<K: Ord, V: PartialEq> PartialEq for SharedMap<K, V> {
     fn eq(&self, other: &Self) -> bool {
-        self.0 == other.0
+        self.0.ptr_eq(&other.0) || self.0 == other.0
     }
 }

@@ -167,15 +167,11 @@ pub(super) fn new_token(fleet: &Fleet, context: &mut Context<'_>) -> JoinToken {
 }
 
 fn tokens_to_forget(fleet: &Fleet, cluster: ClusterId, now: Millis) -> Vec<Change> {
-    let mut unused: Vec<&TokenRecord> = Vec::new();
-    let mut forget = Vec::new();
-    for token in fleet.tokens() {
-        if now >= token.expires.plus(REMEMBERED) {
-            forget.push(Change::DeleteToken(token.hash));
-        } else if token.cluster == cluster && token.used_by.is_none() {
-            unused.push(token);
-        }
-    }
+    let is_remembered = |token: &TokenRecord| now < token.expires.plus(REMEMBERED);
+    let ended = fleet.tokens_by_end().take_while(|token| !is_remembered(token));
+    let mut forget: Vec<Change> = ended.map(|token| Change::DeleteToken(token.hash)).collect();
+    let own = fleet.tokens_of(cluster).filter(|token| token.used_by.is_none() && is_remembered(token));
+    let mut unused: Vec<&TokenRecord> = own.map(|token| &**token).collect();
     unused.sort_by_key(|token| (token.created, token.hash));
     let surplus = (unused.len() + 1).saturating_sub(TOKENS_PER_CLUSTER);
     forget.extend(unused.into_iter().take(surplus).map(|token| Change::DeleteToken(token.hash)));

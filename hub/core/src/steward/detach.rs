@@ -219,7 +219,7 @@ fn drop_identity(draft: &mut Draft<'_>, context: &Context<'_>, id: ClusterId) {
 }
 
 pub(super) fn void_tokens(draft: &mut Draft<'_>, id: ClusterId) {
-    let tokens: Vec<_> = draft.after.tokens().filter(|token| token.cluster == id).map(|token| token.hash).collect();
+    let tokens: Vec<_> = draft.after.tokens_of(id).map(|token| token.hash).collect();
     for hash in tokens {
         draft.change(Change::DeleteToken(hash));
     }

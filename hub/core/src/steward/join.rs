@@ -187,12 +187,10 @@ pub(super) fn see(fleet: &Fleet, see: &SeeCluster, context: &Context<'_>) -> Res
 
 /// Refuses a cluster that another identity stands for already: both would be planned for the same objects.
 pub(super) fn check_fingerprint(fleet: &Fleet, cluster: ClusterId, fingerprint: &str) -> Result<(), Refusal> {
-    let is_other = |record: &ClusterRecord| {
-        record.id != cluster
-            && record.fingerprint == fingerprint
-            && !matches!(record.stage, ClusterStage::Detached { .. })
-    };
-    let Some(other) = fleet.identities().find(|record| is_other(record)).filter(|_| !fingerprint.is_empty()) else {
+    let is_other =
+        |record: &ClusterRecord| record.id != cluster && !matches!(record.stage, ClusterStage::Detached { .. });
+    let mut others = fleet.identities_with(fingerprint).filter(|record| is_other(record));
+    let Some(other) = others.next().filter(|_| !fingerprint.is_empty()) else {
         return Ok(());
     };
     let message = match fleet.cluster(other.id).map(|input| input.name()) {

@@ -120,10 +120,9 @@ fn check_name(
 fn check_identity(fleet: &Fleet, id: ClusterId, join: &Join, token: &JoinTokenRecord) -> Result<bool, Refusal> {
     let refuse = |reason| Err(Refusal::credential(reason));
     // An agent that still runs in a cluster that was detached has the token at hand: that must not bring it back.
-    let was_let_go = fleet.identities().any(|record| {
-        matches!(record.stage, ClusterStage::Detached { since } if since >= token.created)
-            && record.fingerprint == join.fingerprint
-    });
+    let was_let_go = fleet
+        .identities_with(&join.fingerprint)
+        .any(|record| matches!(record.stage, ClusterStage::Detached { since } if since >= token.created));
     if was_let_go {
         return refuse(CredentialRefusal::ClusterDetached);
     }

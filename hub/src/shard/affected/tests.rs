@@ -27,7 +27,7 @@ impl Heard for Nobody {
 /// Copies these documents into a fleet.
 fn sync(fleet: &Fleet, entropy: &mut Counter, documents: &[&str]) -> Fleet {
     let documents = documents.iter().map(|text| (1, serde_saphyr::from_str(text).unwrap())).collect();
-    let files = BTreeMap::from([("all.yaml".to_owned(), SourceFile { documents, unreadable: false })]);
+    let files = BTreeMap::from([("all.yaml".to_owned(), SourceFile { documents, unreadable: false }.into())]);
     ask(fleet, entropy, &Request::SyncInputs(SyncInputs { files, ..SyncInputs::default() }))
 }
 
@@ -48,6 +48,13 @@ fn cluster(name: &str, spec: &str) -> String {
     format!("{{apiVersion: starling.dev/v1alpha1, kind: ManagedCluster, metadata: {metadata}, spec: {spec}}}")
 }
 
+/// Tells whose plans two fleets can differ in, which what was noted and what is compared agree on.
+fn agreed(old: &Fleet, new: &Fleet) -> Affected {
+    let compared = compare(old, new);
+    assert_eq!(affected(old, new), compared);
+    compared
+}
+
 #[test]
 fn only_what_a_plan_is_made_of_affects_it() {
     let mut entropy = Counter(0);
@@ -55,15 +62,15 @@ fn only_what_a_plan_is_made_of_affects_it() {
     let (one, two) = (cluster("one", "{}"), cluster("two", "{}"));
     let base = sync(&empty, &mut entropy, &[WORKSPACE, &one, &two]);
     let id = |name| base.cluster_named("dev", name).unwrap().id;
-    assert_eq!(affected(&empty, &base), Affected::All);
+    assert_eq!(agreed(&empty, &base), Affected::All);
 
     let mut moved = base.clone();
     moved.set_position(Position(99));
-    assert_eq!(affected(&base, &moved), Affected::Some(BTreeSet::new()));
+    assert_eq!(agreed(&base, &moved), Affected::Some(BTreeSet::new()));
 
     let paused = cluster("one", "{paused: true}");
     let changed = sync(&base, &mut entropy, &[WORKSPACE, &paused, &two]);
-    assert_eq!(affected(&base, &changed), Affected::Some(BTreeSet::from([id("one")])));
+    assert_eq!(agreed(&base, &changed), Affected::Some(BTreeSet::from([id("one")])));
 
     let mut joined = base.clone();
     joined.apply(&Change::PutCluster(ClusterRecord {
@@ -77,5 +84,14 @@ fn only_what_a_plan_is_made_of_affects_it() {
         joined_with: None,
         stage: ClusterStage::Attached,
     }));
-    assert_eq!(affected(&base, &joined), Affected::Some(BTreeSet::from([id("two")])));
+    assert_eq!(agreed(&base, &joined), Affected::Some(BTreeSet::from([id("two")])));
+
+    let renamed = cluster("one", &format!("{{id: {}}}", ClusterId::derive("test", "dev", "other")));
+    let mut other = base.clone();
+    let Resource::ManagedCluster(document) = serde_saphyr::from_str(&renamed).unwrap() else { panic!("a cluster") };
+    let record = (*base.cluster_named("dev", "one").unwrap().record).clone();
+    other.apply(&Change::PutInput(InputRecord { resource: Resource::ManagedCluster(document), ..record }));
+    assert_eq!(affected(&base, &other), Affected::All, "its document names another cluster");
+    let read_anew = sync(&ask(&Fleet::new("test"), &mut entropy, &Request::Begin), &mut entropy, &[WORKSPACE]);
+    assert_eq!(affected(&base, &read_anew), compare(&base, &read_anew));
 }
