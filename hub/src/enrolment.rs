@@ -192,7 +192,7 @@ impl Enrolment {
     /// document is missing.
     async fn write(&self, document: Option<Box<Resource>>) -> Result<(), Refused> {
         let (Some(document), Some(documents)) = (document, &self.parts.documents) else { return Ok(()) };
-        match documents.put(&[*document]).await {
+        match documents.create(&document).await {
             Ok(()) => Ok(()),
             Err(error @ (EditError::NotWritable { .. } | EditError::Refused { .. })) => {
                 tracing::warn!(%error, "cannot write the document of a cluster that registered by itself");

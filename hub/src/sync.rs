@@ -1,11 +1,12 @@
 //! From scans of the directory to the steward, one at a time, and again when the hold ends.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use starling_hub_core::steward::{Answer, Refusal, Request};
 use starling_model::ErrorCode;
-use tokio::sync::{Mutex, MutexGuard, mpsc, watch};
+use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard, mpsc, watch};
 use tokio::time::Instant;
 
 use crate::api::Problems;
@@ -50,8 +51,11 @@ enum Reading {
 #[derive(Clone)]
 pub struct Sync {
     parts: SyncParts,
-    /// Held from reading the directory until the steward has decided, so that an older scan never follows a newer one.
-    turn: Arc<Mutex<()>>,
+    /// Held alone from reading the directory until the steward has decided, so that an older scan never follows a newer one, and
+    /// shared from a decision until its document is written.
+    turn: Arc<RwLock<()>>,
+    /// The newest scan that is known to be old: one that was handed over, or that was begun before an edit ended.
+    old: Arc<AtomicU64>,
     /// True once a scan without a file in the middle of being written was handed over.
     settled: Arc<watch::Sender<bool>>,
 }
@@ -60,14 +64,21 @@ pub struct Sync {
 /// meanwhile is not taken for somebody else's doing.
 pub struct Turn<'a> {
     sync: &'a Sync,
-    _turn: MutexGuard<'a, ()>,
+    _turn: RwLockWriteGuard<'a, ()>,
+}
+
+/// No scan is handed over until this is dropped, and none that was begun before that: what is decided first and written then is
+/// not taken for missing in between. Any number of edits may be under way.
+pub struct Edit<'a> {
+    sync: &'a Sync,
+    _turn: RwLockReadGuard<'a, ()>,
 }
 
 impl Sync {
     /// Makes the hand-over.
     #[must_use]
     pub fn new(parts: SyncParts) -> Self {
-        Self { parts, turn: Arc::default(), settled: Arc::new(watch::Sender::new(false)) }
+        Self { parts, turn: Arc::default(), old: Arc::default(), settled: Arc::new(watch::Sender::new(false)) }
     }
 
     /// Hands over what a reader of the directory sends, until it is gone.
@@ -116,12 +127,17 @@ impl Sync {
     /// # Errors
     /// The steward refuses.
     pub async fn turn(&self, actor: &str) -> Result<Turn<'_>, Refusal> {
-        let turn = Turn { sync: self, _turn: self.turn.lock().await };
+        let turn = Turn { sync: self, _turn: self.turn.write().await };
         let until = Instant::now() + PATIENCE;
         while self.read(actor, None).await? == Reading::Unsettled && Instant::now() < until {
             tokio::time::sleep(LOOK).await;
         }
         Ok(turn)
+    }
+
+    /// Begins an edit that is decided before it is written.
+    pub async fn edit(&self) -> Edit<'_> {
+        Edit { sync: self, _turn: self.turn.read().await }
     }
 
     /// Waits until the directory was handed over once, all of it.
@@ -131,24 +147,26 @@ impl Sync {
     }
 
     async fn hand_over(&self, actor: &str, given: Option<Scan>) -> Result<(), Refusal> {
-        let _turn = self.turn.lock().await;
+        let _turn = self.turn.write().await;
         self.read(actor, given).await.map(drop)
+    }
+
+    /// Returns what the directory says: what was given, unless that is older than what has been handed over or edited meanwhile.
+    async fn newest(&self, given: Option<Scan>) -> Option<Scan> {
+        let Some(directory) = self.parts.directory.clone() else { return given };
+        if let Some(scan) = given
+            && scan.number > self.old.load(Ordering::Relaxed)
+        {
+            return Some(scan);
+        }
+        tokio::task::spawn_blocking(move || directory.scan()).await.ok()
     }
 
     /// Does it, for whoever has the turn.
     async fn read(&self, actor: &str, given: Option<Scan>) -> Result<Reading, Refusal> {
         let noticed = Instant::now();
-        // Read anew where it can be: what was given may be older than what has been handed over meanwhile.
-        let scan = match self.parts.directory.clone() {
-            Some(directory) => match tokio::task::spawn_blocking(move || directory.scan()).await {
-                Ok(scan) => scan,
-                Err(_) => return Ok(Reading::Settled),
-            },
-            None => match given {
-                Some(scan) => scan,
-                None => return Ok(Reading::Settled),
-            },
-        };
+        let Some(scan) = self.newest(given).await else { return Ok(Reading::Settled) };
+        self.old.fetch_max(scan.number, Ordering::Relaxed);
         self.parts.problems.replace(scan.unreadable);
         let unsettled = scan.unsettled;
         if let Answer::Synced(synced) = self.parts.steward.submit(actor, Request::SyncInputs(scan.inputs)).await? {
@@ -161,6 +179,14 @@ impl Sync {
         }
         self.settled.send_replace(true);
         Ok(Reading::Settled)
+    }
+}
+
+impl Drop for Edit<'_> {
+    fn drop(&mut self) {
+        if let Some(directory) = &self.sync.parts.directory {
+            self.sync.old.fetch_max(directory.newest_scan(), Ordering::Relaxed);
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! A hub without a shell, for tests: documents as YAML, decisions applied at once, clusters that say what they hold.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use starling_model::{ClusterId, Facts, InstallKey, Millis, Plan, Position, Uid};
 
@@ -18,7 +19,7 @@ pub(crate) struct Hub {
     pub(crate) fleet: Fleet,
     pub(crate) now: Millis,
     pub(crate) heard: HeardClusters,
-    pub(crate) files: BTreeMap<String, SourceFile>,
+    pub(crate) files: BTreeMap<String, Arc<SourceFile>>,
     pub(crate) unlisted: BTreeSet<String>,
     entropy: Counter,
 }
@@ -61,7 +62,7 @@ impl Hub {
 
     pub(crate) fn write(&mut self, file: &str, documents: &str) {
         let documents = documents.split("\n---\n").enumerate().map(|(index, text)| (index as u64 + 1, yaml(text)));
-        self.files.insert(file.to_owned(), SourceFile { documents: documents.collect(), unreadable: false });
+        self.files.insert(file.to_owned(), SourceFile { documents: documents.collect(), unreadable: false }.into());
     }
 
     pub(crate) fn sync(&mut self) -> Synced {

@@ -54,8 +54,10 @@ impl Admin {
             expires: self.parts.clock.now().plus(Duration::from_secs(seconds)),
             file: crate::source::own_file(&key),
         };
+        let edit = self.parts.sync.edit().await;
         let Answer::Adopted(adopted) = self.ask(&actor, Ask::Adopt(adopt)).await? else { return Err(internal()) };
-        let edit = if adopted.created { self.put(&[adopted.document]).await? } else { String::new() };
+        let edit_to_make = if adopted.created { self.create(&adopted.document).await? } else { String::new() };
+        drop(edit);
         Ok(Response::new(v1::AdoptResponse {
             cluster_id: adopted.cluster.to_string(),
             created: adopted.created,
@@ -64,7 +66,7 @@ impl Admin {
             trust_pem: self.parts.keyring.authority().pem().into(),
             agent_address: self.parts.agent_address.clone(),
             fleet: self.parts.keyring.fleet().to_owned(),
-            edit_to_make: edit,
+            edit_to_make,
         }))
     }
 
@@ -236,18 +238,13 @@ impl Admin {
     /// Writes documents; returns the edit to make where the directory cannot be written.
     async fn put(&self, resources: &[Resource]) -> Result<String, Status> {
         let Some(documents) = &self.parts.documents else { return Ok(String::new()) };
-        match documents.put(resources).await {
-            Ok(()) => Ok(String::new()),
-            Err(EditError::NotWritable { path, error }) => {
-                tracing::warn!(path = %path.display(), %error, "cannot write the directory");
-                let texts: Vec<String> = resources.iter().map(crate::source::to_yaml).collect();
-                Ok(format!("# write to {}\n{}", path.display(), texts.join("---\n")))
-            }
-            Err(error @ (EditError::Refused { .. } | EditError::Api { .. })) => {
-                Err(status(ErrorCode::Conflict, error.to_string()))
-            }
-            Err(EditError::BrokeOff) => Err(internal()),
-        }
+        edit_to_make(documents.put(resources).await, resources)
+    }
+
+    /// Writes a document that was just made; returns the edit to make where the directory cannot be written.
+    async fn create(&self, resource: &Resource) -> Result<String, Status> {
+        let Some(documents) = &self.parts.documents else { return Ok(String::new()) };
+        edit_to_make(documents.create(resource).await, std::slice::from_ref(resource))
     }
 
     /// Removes a document; returns the edit to make where the documents cannot be edited.
@@ -262,6 +259,22 @@ impl Admin {
                 Ok(format!("remove {} {} from {file}", key.kind.as_str(), key.qualified()))
             }
         }
+    }
+}
+
+/// Turns what became of an edit into its answer: nothing, or the text that its caller is to write.
+fn edit_to_make(outcome: Result<(), EditError>, resources: &[Resource]) -> Result<String, Status> {
+    match outcome {
+        Ok(()) => Ok(String::new()),
+        Err(EditError::NotWritable { path, error }) => {
+            tracing::warn!(path = %path.display(), %error, "cannot write the directory");
+            let texts: Vec<String> = resources.iter().map(crate::source::to_yaml).collect();
+            Ok(format!("# write to {}\n{}", path.display(), texts.join("---\n")))
+        }
+        Err(error @ (EditError::Refused { .. } | EditError::Api { .. })) => {
+            Err(status(ErrorCode::Conflict, error.to_string()))
+        }
+        Err(EditError::BrokeOff) => Err(internal()),
     }
 }
 

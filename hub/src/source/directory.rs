@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use starling_hub_core::resources::{InputKey, Resource};
@@ -23,13 +24,14 @@ const DEPTH: usize = 16;
 pub struct Directory {
     root: Arc<Path>,
     parsed: Arc<Mutex<ParsedFiles>>,
+    scans: Arc<AtomicU64>,
 }
 
 impl Directory {
     /// Names a directory; it need not exist yet.
     #[must_use]
     pub fn new(root: &Path) -> Self {
-        Self { root: root.into(), parsed: Arc::default() }
+        Self { root: root.into(), parsed: Arc::default(), scans: Arc::default() }
     }
 
     /// Returns the directory's path.
@@ -38,32 +40,43 @@ impl Directory {
         &self.root
     }
 
+    /// Returns the number of the newest scan that was begun.
+    #[must_use]
+    pub fn newest_scan(&self) -> u64 {
+        self.scans.load(Ordering::Relaxed)
+    }
+
     /// Reads everything; what cannot be read is in the answer, not an error.
+    ///
+    /// A file that has not changed for a while costs one look at its times.
     #[must_use]
     pub fn scan(&self) -> Scan {
-        let mut scan = Scan::default();
+        let mut scan = Scan { number: self.scans.fetch_add(1, Ordering::Relaxed) + 1, ..Scan::default() };
         let mut listed = Listed::default();
-        list(&self.root, 0, &mut listed);
-        for (path, error) in listed.unlisted {
-            let folder = self.relative(&path);
+        list(&self.root, "", 0, &mut listed);
+        for (folder, error) in listed.unlisted {
             scan.unreadable.push(unreadable(&folder, &error.to_string()));
             scan.inputs.unlisted.insert(folder);
         }
-        let mut files = listed.files;
-        files.sort();
         let mut parsed = self.parsed();
-        parsed.keep(&files);
-        for path in files {
-            let file = self.relative(&path);
-            let Parsed { mut content, unreadable } = parsed.get(&path, |version| read_file(&path, &file, version));
+        parsed.keep(&listed.files);
+        for (file, (path, version)) in listed.files {
+            if let Some(known) = parsed.remembered(&file, version) {
+                scan.unreadable.extend(known.unreadable);
+                scan.inputs.files.insert(file, known.content);
+                continue;
+            }
+            let read = read_file(&path, &file);
+            parsed.remember(&file, version, &read);
             // Looked at after the reading, so that no write falls between the two.
-            if parsed.is_being_written(&path) {
-                content = SourceFile { unreadable: true, ..SourceFile::default() };
+            if parsed.is_being_written(&file, &path) {
+                let content = SourceFile { unreadable: true, ..SourceFile::default() };
+                scan.inputs.files.insert(file, Arc::new(content));
                 scan.unsettled = true;
             } else {
-                scan.unreadable.extend(unreadable);
+                scan.unreadable.extend(read.unreadable);
+                scan.inputs.files.insert(file, read.content);
             }
-            scan.inputs.files.insert(file, content);
         }
         scan
     }
@@ -84,16 +97,29 @@ impl Directory {
         Ok(())
     }
 
+    /// Writes a document that is in no file but perhaps its own; blocks for the disk, and costs one file however many there are.
+    ///
+    /// # Errors
+    /// The edit could not be made.
+    pub(super) fn create_blocking(&self, resource: &Resource) -> Result<(), EditError> {
+        let (key, text) = (resource.key(), edit::to_yaml(resource));
+        let file = edit::own_file(&key);
+        match read_bounded(&self.root.join(&file)).ok().and_then(|old| edit::replace(&old, &key, &text)) {
+            Some(new) => self.write(&file, &new),
+            None => self.put_new(&file, &text),
+        }
+    }
+
     /// Writes a document that is in no file; what its file may hold already stays.
     fn put_new(&self, file: &str, text: &str) -> Result<(), EditError> {
         let path = self.root.join(file);
         match read_bounded(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => self.write(&path, text),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.write(file, text),
             Err(error) => Err(EditError::NotWritable { path, error }),
             Ok(old) if yaml::chunks(&old).iter().all(|chunk| yaml::resource(chunk).is_ok()) => {
                 let line = if old.ends_with('\n') || old.is_empty() { "" } else { "\n" };
                 let separator = if old.trim().is_empty() { "" } else { "---\n" };
-                self.write(&path, &format!("{old}{line}{separator}{text}"))
+                self.write(file, &format!("{old}{line}{separator}{text}"))
             }
             Ok(_) => Err(EditError::Refused {
                 file: file.to_owned(),
@@ -118,7 +144,8 @@ impl Directory {
         let files = self.scan().inputs.files.into_iter().rev();
         files
             .flat_map(|(file, content)| {
-                content.documents.into_iter().map(move |(_, resource)| (resource.key(), file.clone()))
+                let keys: Vec<InputKey> = content.documents.iter().map(|(_, resource)| resource.key()).collect();
+                keys.into_iter().map(move |key| (key, file.clone()))
             })
             .collect()
     }
@@ -132,11 +159,12 @@ impl Directory {
         if new.trim().is_empty() {
             return fs::remove_file(&path).map_err(|error| EditError::NotWritable { path, error });
         }
-        self.write(&path, &new)
+        self.write(file, &new)
     }
 
     /// Writes a file whole or not at all.
-    fn write(&self, path: &Path, text: &str) -> Result<(), EditError> {
+    fn write(&self, file: &str, text: &str) -> Result<(), EditError> {
+        let path = self.root.join(file);
         let write = || -> io::Result<()> {
             let folder = path.parent().unwrap_or(&self.root);
             fs::create_dir_all(folder)?;
@@ -144,44 +172,37 @@ impl Directory {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             let scratch = folder.join(format!(".{name}.new"));
             fs::write(&scratch, text)?;
-            fs::rename(&scratch, path)
+            fs::rename(&scratch, &path)
         };
-        write().map_err(|error| EditError::NotWritable { path: path.to_owned(), error })?;
-        self.parsed().wrote(path);
+        write().map_err(|error| EditError::NotWritable { path: path.clone(), error })?;
+        self.parsed().wrote(file, &path);
         Ok(())
     }
 
     fn parsed(&self) -> MutexGuard<'_, ParsedFiles> {
         self.parsed.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    fn relative(&self, path: &Path) -> String {
-        path.strip_prefix(&self.root).unwrap_or(path).display().to_string()
-    }
 }
 
 /// Reads one file; what cannot be read is in the answer.
-fn read_file(path: &Path, file: &str, version: io::Result<Version>) -> Parsed {
-    let mut parsed = Parsed { content: SourceFile::default(), unreadable: Vec::new() };
-    let text = match version.and_then(|_| read_bounded(path)) {
-        Ok(text) => text,
-        Err(error) => {
-            parsed.content.unreadable = true;
-            parsed.unreadable.push(unreadable(file, &error.to_string()));
-            return parsed;
-        }
-    };
-    for chunk in yaml::chunks(&text) {
-        match yaml::resource(&chunk) {
-            Ok(resource) => parsed.content.documents.push((chunk.first_line as u64 + 1, resource)),
-            Err(error) => {
-                parsed.content.unreadable = true;
-                let yaml::YamlError { line, column, message } = error;
-                parsed.unreadable.push(Unreadable { file: file.to_owned(), line, column, message });
+fn read_file(path: &Path, file: &str) -> Parsed {
+    let mut content = SourceFile::default();
+    let mut unreadable = Vec::new();
+    match read_bounded(path) {
+        Ok(text) => {
+            for chunk in yaml::chunks(&text) {
+                match yaml::resource(&chunk) {
+                    Ok(resource) => content.documents.push((chunk.first_line as u64 + 1, resource)),
+                    Err(yaml::YamlError { line, column, message }) => {
+                        unreadable.push(Unreadable { file: file.to_owned(), line, column, message });
+                    }
+                }
             }
         }
+        Err(error) => unreadable.push(self::unreadable(file, &error.to_string())),
     }
-    parsed
+    content.unreadable = !unreadable.is_empty();
+    Parsed { content: Arc::new(content), unreadable }
 }
 
 fn unreadable(file: &str, message: &str) -> Unreadable {
@@ -196,34 +217,42 @@ fn read_bounded(path: &Path) -> io::Result<String> {
     fs::read_to_string(path)
 }
 
-/// The files of a directory, and the folders that could not be looked into.
+/// The files of a directory, and the folders that could not be looked into; each by its path relative to the directory.
 #[derive(Default)]
 struct Listed {
-    files: Vec<PathBuf>,
-    unlisted: Vec<(PathBuf, io::Error)>,
+    files: BTreeMap<String, (PathBuf, Version)>,
+    unlisted: Vec<(String, io::Error)>,
 }
 
-fn list(folder: &Path, depth: usize, listed: &mut Listed) {
+/// Lists a folder and what is below it; `relative` is its path from the directory, which itself is the empty path.
+fn list(folder: &Path, relative: &str, depth: usize, listed: &mut Listed) {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
-        Err(error) => return listed.unlisted.push((folder.to_owned(), error)),
+        Err(error) => return listed.unlisted.push((relative.to_owned(), error)),
     };
     for entry in entries {
-        let path = match entry {
-            Ok(entry) => entry.path(),
-            Err(error) => return listed.unlisted.push((folder.to_owned(), error)),
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(error) => return listed.unlisted.push((relative.to_owned(), error)),
         };
-        if path.file_name().is_none_or(|name| name.to_string_lossy().starts_with('.')) {
+        let (path, name) = (entry.path(), entry.file_name());
+        let name = name.to_string_lossy();
+        if name.starts_with('.') {
             continue;
         }
+        let file = if relative.is_empty() { name.into_owned() } else { format!("{relative}/{name}") };
+        // Not the entry's own, which does not follow links.
         match fs::metadata(&path) {
-            Ok(metadata) if metadata.is_dir() && depth < DEPTH => list(&path, depth + 1, listed),
+            Ok(metadata) if metadata.is_dir() && depth < DEPTH => list(&path, &file, depth + 1, listed),
             Ok(metadata) if metadata.is_dir() => {
-                listed.unlisted.push((path, io::Error::other(format!("more than {DEPTH} folders deep"))));
+                listed.unlisted.push((file, io::Error::other(format!("more than {DEPTH} folders deep"))));
             }
-            Ok(_) if is_yaml(&path) => listed.files.push(path),
+            Ok(metadata) if is_yaml(&path) => match Version::of(&metadata) {
+                Ok(version) => drop(listed.files.insert(file, (path, version))),
+                Err(error) => listed.unlisted.push((file, error)),
+            },
             Ok(_) => {}
-            Err(error) if is_yaml(&path) || path.extension().is_none() => listed.unlisted.push((path, error)),
+            Err(error) if is_yaml(&path) || path.extension().is_none() => listed.unlisted.push((file, error)),
             Err(_) => {}
         }
     }
@@ -262,7 +291,7 @@ mod tests {
 
     fn documents(directory: &Directory) -> Vec<Resource> {
         let files = directory.scan().inputs.files;
-        files.into_values().flat_map(|file| file.documents).map(|(_, resource)| resource).collect()
+        files.into_values().flat_map(|file| file.documents.clone()).map(|(_, resource)| resource).collect()
     }
 
     fn names(directory: &Directory) -> Vec<String> {
@@ -322,6 +351,18 @@ mod tests {
         assert_eq!(names(&directory), ["a", "b", "new"]);
         let text = fs::read_to_string(folder.path().join("all.yaml")).expect("read");
         assert!(text.contains("# about a") && text.contains("namespace: elsewhere"));
+        assert!(folder.path().join("workspace/new.yaml").exists());
+    }
+
+    #[test]
+    fn a_new_document_gets_a_file_of_its_own_once() {
+        let folder = tempfile::tempdir().expect("make a directory");
+        let directory = Directory::new(folder.path());
+        let text = workspace("new");
+        let fresh = yaml::resource(&yaml::chunks(&text)[0]).expect("a workspace");
+        directory.create_blocking(&fresh).expect("create");
+        directory.create_blocking(&fresh).expect("create it again, as after a lost answer");
+        assert_eq!(names(&directory), ["new"]);
         assert!(folder.path().join("workspace/new.yaml").exists());
     }
 

@@ -16,6 +16,14 @@ pub trait Documents: fmt::Debug + Send + Sync {
     /// The first edit that could not be made; those before it are made.
     async fn put(&self, resources: &[Resource]) -> Result<(), EditError>;
 
+    /// Writes a document that whoever decides has just made, and that no source has; repeating it changes nothing.
+    ///
+    /// # Errors
+    /// The edit could not be made.
+    async fn create(&self, resource: &Resource) -> Result<(), EditError> {
+        self.put(std::slice::from_ref(resource)).await
+    }
+
     /// Removes a document; one that is not there is no error.
     ///
     /// # Errors
@@ -28,6 +36,11 @@ impl Documents for Directory {
     async fn put(&self, resources: &[Resource]) -> Result<(), EditError> {
         let (directory, resources) = (self.clone(), resources.to_vec());
         blocking(move || directory.put_blocking(&resources)).await
+    }
+
+    async fn create(&self, resource: &Resource) -> Result<(), EditError> {
+        let (directory, resource) = (self.clone(), resource.clone());
+        blocking(move || directory.create_blocking(&resource)).await
     }
 
     async fn remove(&self, key: &InputKey) -> Result<(), EditError> {

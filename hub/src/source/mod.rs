@@ -28,6 +28,8 @@ pub struct Scan {
     pub unreadable: Vec<Unreadable>,
     /// A file may be in the middle of being written: it counts as unreadable, and the directory is to be read again soon.
     pub unsettled: bool,
+    /// Which scan of the directory it is, in the order in which they began, from 1; zero where that is not counted.
+    pub number: u64,
 }
 
 /// A file or document that could not be read; what it held before stays as it was.

@@ -1,10 +1,11 @@
 //! What files held when they were last read, so that one edit among ten thousand files parses one file.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use starling_hub_core::steward::SourceFile;
@@ -22,7 +23,7 @@ pub(super) const SETTLED: Duration = Duration::from_millis(700);
 /// What one file holds.
 #[derive(Clone, Debug)]
 pub(super) struct Parsed {
-    pub(super) content: SourceFile,
+    pub(super) content: Arc<SourceFile>,
     pub(super) unreadable: Vec<Unreadable>,
 }
 
@@ -35,62 +36,58 @@ pub(super) struct Version {
     changed: (i64, i64),
 }
 
-/// The files of a directory as they were last read.
+/// The files of a directory as they were last read, by path relative to it.
 #[derive(Debug, Default)]
 pub(super) struct ParsedFiles {
-    files: BTreeMap<PathBuf, (Version, Parsed)>,
+    files: HashMap<String, (Version, Parsed)>,
     /// Files that we put in place whole ourselves, as they were then: these need no time to settle.
-    own: BTreeMap<PathBuf, Version>,
+    own: HashMap<String, Version>,
 }
 
 impl ParsedFiles {
-    /// Forgets all files but these.
-    pub(super) fn keep(&mut self, files: &[PathBuf]) {
-        let files: BTreeSet<&PathBuf> = files.iter().collect();
-        self.files.retain(|path, _| files.contains(path));
-        self.own.retain(|path, _| files.contains(path));
+    /// Forgets all files that are not among these.
+    pub(super) fn keep<T>(&mut self, files: &BTreeMap<String, T>) {
+        self.files.retain(|file, _| files.contains_key(file));
+        self.own.retain(|file, _| files.contains_key(file));
     }
 
     /// Notes that a file was just put in place whole.
-    pub(super) fn wrote(&mut self, path: &Path) {
-        if let Ok(version) = Version::of(path) {
-            self.own.insert(path.to_owned(), version);
+    pub(super) fn wrote(&mut self, file: &str, path: &Path) {
+        if let Ok(version) = Version::at(path) {
+            self.own.insert(file.to_owned(), version);
         }
     }
 
     /// Tells whether somebody else may be writing a file just now.
-    pub(super) fn is_being_written(&self, path: &Path) -> bool {
-        let Ok(version) = Version::of(path) else { return false };
-        version.is_being_written() && self.own.get(path) != Some(&version)
+    pub(super) fn is_being_written(&self, file: &str, path: &Path) -> bool {
+        let Ok(version) = Version::at(path) else { return false };
+        version.is_being_written() && self.own.get(file) != Some(&version)
     }
 
-    /// Returns what a file holds, reading it unless it is surely what it was.
-    pub(super) fn get(&mut self, path: &Path, read: impl FnOnce(io::Result<Version>) -> Parsed) -> Parsed {
-        let version = match Version::of(path) {
-            Ok(version) => version,
-            Err(error) => {
-                self.files.remove(path);
-                return read(Err(error));
-            }
-        };
-        if let Some((known, parsed)) = self.files.get(path)
-            && *known == version
-        {
-            return parsed.clone();
-        }
-        let parsed = read(Ok(version));
+    /// Returns what a file surely holds still; `None` if it has to be read.
+    pub(super) fn remembered(&self, file: &str, version: Version) -> Option<Parsed> {
+        let (known, parsed) = self.files.get(file)?;
+        (*known == version).then(|| parsed.clone())
+    }
+
+    /// Remembers what a file of a version holds, if any later change would leave another version.
+    pub(super) fn remember(&mut self, file: &str, version: Version, parsed: &Parsed) {
         if version.is_rememberable() {
-            self.files.insert(path.to_owned(), (version, parsed.clone()));
+            self.files.insert(file.to_owned(), (version, parsed.clone()));
         } else {
-            self.files.remove(path);
+            self.files.remove(file);
         }
-        parsed
     }
 }
 
 impl Version {
-    fn of(path: &Path) -> io::Result<Self> {
-        let metadata = fs::metadata(path)?;
+    /// Returns the version of the file at a path.
+    pub(super) fn at(path: &Path) -> io::Result<Self> {
+        fs::metadata(path).and_then(|metadata| Self::of(&metadata))
+    }
+
+    /// Reads it off what the file system says.
+    pub(super) fn of(metadata: &fs::Metadata) -> io::Result<Self> {
         Ok(Self {
             inode: metadata.ino(),
             bytes: metadata.len(),
@@ -121,30 +118,22 @@ fn age(time: SystemTime) -> Option<Duration> {
 mod tests {
     use super::*;
 
-    fn parsed() -> Parsed {
-        Parsed { content: SourceFile::default(), unreadable: Vec::new() }
-    }
-
     #[test]
-    fn a_settled_file_is_read_once_and_a_fresh_one_each_time() {
+    fn a_settled_file_is_remembered_until_it_changes_and_a_fresh_one_is_not() {
         let folder = tempfile::tempdir().expect("make a directory");
         let path = folder.path().join("a.yaml");
         fs::write(&path, "a").expect("write");
+        let parsed = Parsed { content: Arc::default(), unreadable: Vec::new() };
+        let fresh = Version::at(&path).expect("there");
         let mut files = ParsedFiles::default();
-        let mut reads = 0;
-        let mut get = |files: &mut ParsedFiles| {
-            files.get(&path, |_| {
-                reads += 1;
-                parsed()
-            });
-        };
-        get(&mut files);
-        get(&mut files);
-        // What a scan does once the change is old enough.
-        files.files.insert(path.clone(), (Version::of(&path).expect("there"), parsed()));
-        get(&mut files);
-        fs::write(&path, "b").expect("write");
-        get(&mut files);
-        assert_eq!(reads, 3);
+        files.remember("a.yaml", fresh, &parsed);
+        assert!(files.remembered("a.yaml", fresh).is_none(), "another change may leave the same times");
+        let then = SystemTime::now() - Duration::from_secs(60);
+        let settled = Version { modified: then, changed: (0, 0), ..fresh };
+        files.remember("a.yaml", settled, &parsed);
+        assert!(files.remembered("a.yaml", settled).is_some());
+        assert!(files.remembered("a.yaml", Version { bytes: 2, ..settled }).is_none());
+        files.keep(&BTreeMap::from([("b.yaml".to_owned(), ())]));
+        assert!(files.remembered("a.yaml", settled).is_none(), "it is not there any more");
     }
 }

@@ -1,7 +1,7 @@
 //! Following a directory: a scan whenever something in it changes, and now and then in any case.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use notify::event::{AccessKind, AccessMode};
 use notify::{Event, EventKind, RecursiveMode, Watcher};
@@ -17,6 +17,10 @@ const QUIET: Duration = Duration::from_millis(100);
 /// How long a busy directory may put off its reading.
 const LONGEST: Duration = Duration::from_secs(2);
 
+/// How much longer than a reading took it rests before the next one, so that a large directory that changes all the time does not
+/// take the whole of a processor.
+const REST: u32 = 9;
+
 /// How often it is read without any notice, since a network file system gives none.
 const PERIOD: Duration = Duration::from_secs(20);
 
@@ -28,8 +32,9 @@ pub async fn follow(directory: Directory, scans: mpsc::Sender<Scan>, cancelled: 
     let (notices, mut noticed) = mpsc::channel::<()>(1);
     let mut watcher = start(directory.root(), notices.clone());
     loop {
-        let reader = directory.clone();
+        let (reader, began) = (directory.clone(), Instant::now());
         let Ok(scan) = tokio::task::spawn_blocking(move || reader.scan()).await else { return };
+        let rest = (began.elapsed() * REST).min(LONGEST);
         let next = if scan.unsettled { SETTLED } else { PERIOD };
         if scans.send(scan).await.is_err() {
             return;
@@ -37,7 +42,11 @@ pub async fn follow(directory: Directory, scans: mpsc::Sender<Scan>, cancelled: 
         tokio::select! {
             biased;
             () = cancelled.cancelled() => return,
-            _ = noticed.recv() => settle(&mut noticed).await,
+            _ = noticed.recv() => tokio::select! {
+                biased;
+                () = cancelled.cancelled() => return,
+                () = settle(&mut noticed, rest) => {}
+            },
             () = tokio::time::sleep(next) => {
                 if watcher.is_none() {
                     watcher = start(directory.root(), notices.clone());
@@ -47,7 +56,9 @@ pub async fn follow(directory: Directory, scans: mpsc::Sender<Scan>, cancelled: 
     }
 }
 
-async fn settle(noticed: &mut mpsc::Receiver<()>) {
+/// Waits until the directory has been left alone, at least for some time.
+async fn settle(noticed: &mut mpsc::Receiver<()>, rest: Duration) {
+    tokio::time::sleep(rest).await;
     let quiet = async { while tokio::time::timeout(QUIET, noticed.recv()).await.is_ok() {} };
     // Running out of time is as good as quiet: it is read again on the next notice.
     let _ = tokio::time::timeout(LONGEST, quiet).await;

@@ -124,7 +124,7 @@ impl Documents {
             }
             let unreadable = self.garbled.contains(file);
             let documents = if unreadable { Vec::new() } else { vec![(1, resource.clone())] };
-            inputs.files.insert(file.clone(), SourceFile { documents, unreadable });
+            inputs.files.insert(file.clone(), SourceFile { documents, unreadable }.into());
             if unreadable {
                 let message = "not YAML".to_owned();
                 scan.unreadable.push(Unreadable { file: file.clone(), line: 1, column: 1, message });

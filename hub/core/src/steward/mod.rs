@@ -24,6 +24,7 @@ mod take;
 mod token;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use starling_model::{ClusterId, Era, ErrorCode, Fence, InstallKey, Millis, Position, ResourceName, Uid};
@@ -89,7 +90,7 @@ pub enum Request {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SyncInputs {
     /// The files, by path relative to the directory. A file that is not listed is not there.
-    pub files: BTreeMap<String, SourceFile>,
+    pub files: BTreeMap<String, Arc<SourceFile>>,
     /// Folders that could not be looked into, by path relative to the directory, which itself is the empty path: nothing below
     /// them counts as gone.
     pub unlisted: BTreeSet<String>,

@@ -84,7 +84,7 @@ pub(super) struct Hub {
     pub(super) hold: Hold,
     pub(super) clock: Arc<ManualClock>,
     fleet: watch::Sender<Arc<Fleet>>,
-    files: Mutex<BTreeMap<String, SourceFile>>,
+    files: Mutex<BTreeMap<String, Arc<SourceFile>>>,
     entropy: Mutex<Counter>,
     reported: Reported,
     planner: Option<JoinHandle<()>>,
@@ -163,7 +163,7 @@ impl Hub {
         let parse = |text: &str| serde_saphyr::from_str::<Resource>(text).unwrap();
         let documents = documents.split("\n---\n").map(|text| (1, parse(text))).collect();
         let mut files = self.files.lock().unwrap();
-        files.insert(file.to_owned(), SourceFile { documents, unreadable: false });
+        files.insert(file.to_owned(), SourceFile { documents, unreadable: false }.into());
         self.ask(&Request::SyncInputs(SyncInputs { files: files.clone(), ..SyncInputs::default() }));
     }
 

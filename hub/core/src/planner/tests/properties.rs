@@ -127,7 +127,7 @@ proptest! {
         let mut hub = build(&documents(&case));
         let (plans, position) = (hub.plans(), hub.fleet.position());
         for file in hub.files.values_mut() {
-            *file = SourceFile { documents: Vec::new(), unreadable: true };
+            *file = SourceFile { documents: Vec::new(), unreadable: true }.into();
         }
         hub.sync();
         prop_assert_eq!(hub.plans(), plans);

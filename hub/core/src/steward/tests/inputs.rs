@@ -97,7 +97,7 @@ fn bad_documents_leave_what_was_there_and_others_go_on() {
     }
     assert!(hub.fleet.cluster_named("dev", "edge-900").is_some());
     assert!(hub.fleet.problems().is_empty(), "{:?}", hub.fleet.problems());
-    hub.files.insert("web.yaml".to_owned(), SourceFile { documents: Vec::new(), unreadable: true });
+    hub.files.insert("web.yaml".to_owned(), SourceFile { documents: Vec::new(), unreadable: true }.into());
     hub.sync();
     assert!(hub.assignment("web").input.missing.is_none());
 }
@@ -120,7 +120,7 @@ fn a_copy_is_not_taken_while_the_own_file_cannot_be_read() {
     let mut hub = with_assignment();
     let position = hub.fleet.position();
     hub.write("a-copy.yaml", &assignment("web", &TO_PROD.replace("1.0.0", "2.0.0")));
-    hub.files.insert("web.yaml".to_owned(), SourceFile { documents: Vec::new(), unreadable: true });
+    hub.files.insert("web.yaml".to_owned(), SourceFile { documents: Vec::new(), unreadable: true }.into());
     let synced = hub.sync();
     assert_eq!((synced.problems.len(), hub.fleet.position()), (1, position));
     assert_eq!(synced.problems[0].problem.message, "its own file web.yaml cannot be read; this copy is not taken");
