@@ -159,7 +159,18 @@ impl Sync {
         {
             return Some(scan);
         }
-        tokio::task::spawn_blocking(move || directory.scan()).await.ok()
+        let reader = directory.clone();
+        let scan = tokio::task::spawn_blocking(move || reader.scan()).await.ok()?;
+        // One that was begun meanwhile may have looked at a file before this one did.
+        self.old.fetch_max(directory.newest_scan(), Ordering::Relaxed);
+        Some(scan)
+    }
+
+    /// Makes every scan old that was begun until now.
+    fn outdate(&self) {
+        if let Some(directory) = &self.parts.directory {
+            self.old.fetch_max(directory.newest_scan(), Ordering::Relaxed);
+        }
     }
 
     /// Does it, for whoever has the turn.
@@ -184,9 +195,13 @@ impl Sync {
 
 impl Drop for Edit<'_> {
     fn drop(&mut self) {
-        if let Some(directory) = &self.sync.parts.directory {
-            self.sync.old.fetch_max(directory.newest_scan(), Ordering::Relaxed);
-        }
+        self.sync.outdate();
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.sync.outdate();
     }
 }
 

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use starling_hub_core::resources::{InputKey, Kind, Resource};
 use starling_hub_core::steward::{
-    Adopt, Answer, ApplyResources, Approve, Checked, Delete, Deletion, Outcome, Recover, Refusal, Request as Ask,
+    Adopt, Adopted, Answer, ApplyResources, Approve, Checked, Delete, Deletion, Outcome, Recover, Refusal,
+    Request as Ask,
 };
 use starling_model::{ErrorCode, Fence, ResourceName, Uid, ids};
 use starling_proto::v1;
@@ -54,10 +55,10 @@ impl Admin {
             expires: self.parts.clock.now().plus(Duration::from_secs(seconds)),
             file: crate::source::own_file(&key),
         };
-        let edit = self.parts.sync.edit().await;
-        let Answer::Adopted(adopted) = self.ask(&actor, Ask::Adopt(adopt)).await? else { return Err(internal()) };
-        let edit_to_make = if adopted.created { self.create(&adopted.document).await? } else { String::new() };
-        drop(edit);
+        // As a task, so that what is decided is written although its caller may leave.
+        let admin = self.clone();
+        let adopting = tokio::spawn(async move { admin.adopt_and_write(&actor, adopt).await });
+        let (adopted, edit_to_make) = adopting.await.map_err(|_| internal())??;
         Ok(Response::new(v1::AdoptResponse {
             cluster_id: adopted.cluster.to_string(),
             created: adopted.created,
@@ -68,6 +69,20 @@ impl Admin {
             fleet: self.parts.keyring.fleet().to_owned(),
             edit_to_make,
         }))
+    }
+
+    /// Adopts a cluster and writes its document; returns the edit to make where the directory cannot be written.
+    async fn adopt_and_write(&self, actor: &Caller, adopt: Adopt) -> Result<(Adopted, String), Status> {
+        let own_file = adopt.file.clone();
+        let _edit = self.parts.sync.edit().await;
+        let Answer::Adopted(adopted) = self.ask(actor, Ask::Adopt(adopt)).await? else { return Err(internal()) };
+        let edit_to_make = match (adopted.created, adopted.file == own_file) {
+            (false, _) => String::new(),
+            (true, true) => self.create(&adopted.document).await?,
+            // It was deleted, and its document is still where it was.
+            (true, false) => self.put(std::slice::from_ref(&adopted.document)).await?,
+        };
+        Ok((adopted, edit_to_make))
     }
 
     /// Waits until a ManagedCluster that its caller has just written is known here.

@@ -22,6 +22,7 @@ impl Admin {
         let v1::DetachRequest { workspace, name, forget, delete, approved_count } = request.into_inner();
         let verb = if forget { Verb::Forget } else { Verb::Delete };
         self.permit(&actor, verb, Access::Clusters, &workspace, &name).await?;
+        let edit = self.parts.sync.edit().await;
         let detach = Detach { workspace, name, forget, delete, approved_count };
         let Answer::Detached { stage, remove } = self.ask(&actor, Ask::Detach(detach)).await? else {
             return Err(internal());
@@ -34,6 +35,7 @@ impl Admin {
             DetachStage::Forgotten => ("forgotten", 0),
         };
         let edit_to_make = self.remove(remove).await?;
+        drop(edit);
         Ok(Response::new(v1::DetachResponse { stage: stage.into(), edit_to_make, installs }))
     }
 }

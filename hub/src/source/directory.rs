@@ -67,7 +67,10 @@ impl Directory {
                 continue;
             }
             let read = read_file(&path, &file);
-            parsed.remember(&file, version, &read);
+            // What could not be read now may be readable next time, and what was read may be of a later version than was listed.
+            if read.is_of_its_text && Version::at(&path).is_ok_and(|now| now == version) {
+                parsed.remember(&file, version, &read);
+            }
             // Looked at after the reading, so that no write falls between the two.
             if parsed.is_being_written(&file, &path) {
                 let content = SourceFile { unreadable: true, ..SourceFile::default() };
@@ -97,16 +100,17 @@ impl Directory {
         Ok(())
     }
 
-    /// Writes a document that is in no file but perhaps its own; blocks for the disk, and costs one file however many there are.
+    /// Writes a document that is in no file but perhaps its own, where what somebody wrote stays; blocks for the disk, and costs one
+    /// file however many there are.
     ///
     /// # Errors
     /// The edit could not be made.
     pub(super) fn create_blocking(&self, resource: &Resource) -> Result<(), EditError> {
         let (key, text) = (resource.key(), edit::to_yaml(resource));
         let file = edit::own_file(&key);
-        match read_bounded(&self.root.join(&file)).ok().and_then(|old| edit::replace(&old, &key, &text)) {
-            Some(new) => self.write(&file, &new),
-            None => self.put_new(&file, &text),
+        match read_bounded(&self.root.join(&file)) {
+            Ok(old) if edit::replace(&old, &key, &text).is_some() => Ok(()),
+            Ok(_) | Err(_) => self.put_new(&file, &text),
         }
     }
 
@@ -188,7 +192,9 @@ impl Directory {
 fn read_file(path: &Path, file: &str) -> Parsed {
     let mut content = SourceFile::default();
     let mut unreadable = Vec::new();
-    match read_bounded(path) {
+    let text = read_bounded(path);
+    let is_of_its_text = text.is_ok();
+    match text {
         Ok(text) => {
             for chunk in yaml::chunks(&text) {
                 match yaml::resource(&chunk) {
@@ -202,7 +208,7 @@ fn read_file(path: &Path, file: &str) -> Parsed {
         Err(error) => unreadable.push(self::unreadable(file, &error.to_string())),
     }
     content.unreadable = !unreadable.is_empty();
-    Parsed { content: Arc::new(content), unreadable }
+    Parsed { content: Arc::new(content), unreadable, is_of_its_text }
 }
 
 fn unreadable(file: &str, message: &str) -> Unreadable {
@@ -363,7 +369,11 @@ mod tests {
         directory.create_blocking(&fresh).expect("create");
         directory.create_blocking(&fresh).expect("create it again, as after a lost answer");
         assert_eq!(names(&directory), ["new"]);
-        assert!(folder.path().join("workspace/new.yaml").exists());
+        let file = folder.path().join("workspace/new.yaml");
+        let by_hand = format!("{}# and more\n", workspace("new"));
+        fs::write(&file, &by_hand).expect("write by hand");
+        directory.create_blocking(&fresh).expect("create what somebody wrote");
+        assert_eq!(fs::read_to_string(file).expect("read"), by_hand);
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub(super) const SETTLED: Duration = Duration::from_millis(700);
 pub(super) struct Parsed {
     pub(super) content: Arc<SourceFile>,
     pub(super) unreadable: Vec<Unreadable>,
+    /// The file was read; false if it could not be opened or read to its end.
+    pub(super) is_of_its_text: bool,
 }
 
 /// What changes when a file does.
@@ -123,7 +125,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("make a directory");
         let path = folder.path().join("a.yaml");
         fs::write(&path, "a").expect("write");
-        let parsed = Parsed { content: Arc::default(), unreadable: Vec::new() };
+        let parsed = Parsed { content: Arc::default(), unreadable: Vec::new(), is_of_its_text: true };
         let fresh = Version::at(&path).expect("there");
         let mut files = ParsedFiles::default();
         files.remember("a.yaml", fresh, &parsed);

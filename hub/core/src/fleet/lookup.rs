@@ -248,7 +248,7 @@ impl Fleet {
         self.clusters.values()
     }
 
-    /// Returns the clusters that joined with a fingerprint.
+    /// Returns the clusters that joined with a fingerprint; none for the empty one.
     pub fn identities_with(&self, fingerprint: &str) -> impl Iterator<Item = &Arc<ClusterRecord>> {
         let ids = self.fingerprints.get(&fingerprint.to_owned());
         ids.into_iter().flat_map(|ids| ids.iter()).filter_map(|id| self.clusters.get(id))

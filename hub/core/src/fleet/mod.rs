@@ -54,7 +54,7 @@ pub struct Fleet {
     tokens_of: SharedMap<ClusterId, BTreeSet<Digest>>,
     /// The join tokens of clusters by when they end.
     ending: SharedMap<(Millis, Digest), ()>,
-    /// The clusters that joined with a fingerprint.
+    /// The clusters that joined with a fingerprint; those without one are not in it.
     fingerprints: SharedMap<String, BTreeSet<ClusterId>>,
     journal: Journal,
 }
@@ -201,14 +201,17 @@ impl Fleet {
 
     fn put_cluster(&mut self, record: &ClusterRecord) {
         self.delete_cluster(&record.id);
-        self.fingerprints.update(record.fingerprint.clone(), |ids| {
-            ids.insert(record.id);
-        });
+        if !record.fingerprint.is_empty() {
+            self.fingerprints.update(record.fingerprint.clone(), |ids| {
+                ids.insert(record.id);
+            });
+        }
         self.clusters.insert(record.id, record.clone());
     }
 
     fn delete_cluster(&mut self, id: &ClusterId) {
-        if let Some(record) = self.clusters.remove(id) {
+        let Some(record) = self.clusters.remove(id) else { return };
+        if !record.fingerprint.is_empty() {
             remove_from(&mut self.fingerprints, &record.fingerprint, id);
         }
     }

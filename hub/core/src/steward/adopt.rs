@@ -67,9 +67,11 @@ pub(super) fn decide(fleet: &Fleet, adopt: &Adopt, context: &mut Context<'_>) ->
             (cluster.id, (*cluster.record).clone())
         }
         None => {
-            let record = new_record(fleet, adopt, context)?;
+            let mut record = new_record(fleet, adopt, context)?;
             let key = record.resource.key();
-            if fleet.deleted(&key).is_some() {
+            if let Some(deleted) = fleet.deleted(&key) {
+                // Its document is still there, and takes the new text.
+                record.file.clone_from(&deleted.file);
                 changes.push(Change::DeleteDeleted(key));
             }
             changes.push(Change::PutInput(record.clone()));

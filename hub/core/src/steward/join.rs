@@ -190,7 +190,7 @@ pub(super) fn check_fingerprint(fleet: &Fleet, cluster: ClusterId, fingerprint: 
     let is_other =
         |record: &ClusterRecord| record.id != cluster && !matches!(record.stage, ClusterStage::Detached { .. });
     let mut others = fleet.identities_with(fingerprint).filter(|record| is_other(record));
-    let Some(other) = others.next().filter(|_| !fingerprint.is_empty()) else {
+    let Some(other) = others.next() else {
         return Ok(());
     };
     let message = match fleet.cluster(other.id).map(|input| input.name()) {

@@ -37,8 +37,9 @@ pub(super) fn register(
     let record = match waiting {
         Some(waiting) => (*waiting.record).clone(),
         None => {
-            let record = new_record(fleet, &key, token, context)?;
-            if fleet.deleted(&key).is_some() {
+            let mut record = new_record(fleet, &key, token, context)?;
+            if let Some(deleted) = fleet.deleted(&key) {
+                record.file.clone_from(&deleted.file);
                 changes.push(Change::DeleteDeleted(key.clone()));
             }
             changes.push(Change::PutInput(record.clone()));
@@ -60,7 +61,9 @@ pub(super) fn register(
             detail,
         }]
     };
-    let put = is_of(&record, token).then(|| Box::new(record.resource));
+    // One that somebody moved to another file is there.
+    let is_in_its_place = record.origin.is_some() || record.file == key.own_file();
+    let put = (is_of(&record, token) && is_in_its_place).then(|| Box::new(record.resource));
     let answer = Answer::Admitted { cluster: id, name: Some(key.resource_name()), put };
     Ok(Decision { changes, position: context.position, answer, audit })
 }

@@ -262,6 +262,7 @@ fn detaching_waits_for_the_agent_and_drops_the_identity() {
     assert!(hub.ask(&Request::DetachAcknowledged(cluster)).is_ok(), "an answer may have been lost");
     let again = adopt(&mut hub).expect("adopted again");
     assert_eq!((again.created, again.cluster), (true, cluster));
+    assert_eq!(again.file, "clusters/edge.yaml", "where its document still is");
     assert_eq!(join(&mut hub, &again.token, 1), Err(CredentialRefusal::KeyUnknown));
     assert_eq!(join(&mut hub, &again.token, 2), Ok(cluster));
     assert_eq!(hub.plan("edge").entries.len(), 1);

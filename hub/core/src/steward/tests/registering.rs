@@ -1,8 +1,9 @@
 use starling_model::labels::JOINED_WITH;
 use starling_model::{Digest, ErrorCode, Millis, Uid};
 
+use crate::change::Change;
 use crate::enrolment::{CredentialRefusal, JoinToken};
-use crate::records::JoinTokenRecord;
+use crate::records::{InputRecord, JoinTokenRecord};
 use crate::steward::{Answer, CreateJoinToken, Detach, Join, Recover, Refusal, Request, RevokeJoinToken};
 use crate::testing::{FLEET, Hub, TO_PROD, assignment, cluster, cluster_in, workspace};
 
@@ -61,6 +62,9 @@ fn a_cluster_registers_under_its_name_and_the_token_s_labels() {
     let position = hub.fleet.position();
     assert_eq!(join(&mut hub, &token, "edge-1", 1), Ok(true), "the answer may have been lost, and the document");
     assert_eq!((hub.fleet.position(), used(&hub)), (position, 1), "which spends nothing");
+    let moved = (*made.record).clone();
+    hub.fleet.apply(&Change::PutInput(InputRecord { file: "clusters.yaml".into(), ..moved }));
+    assert_eq!(join(&mut hub, &token, "edge-1", 1), Ok(false), "somebody moved its document, which is there");
     assert_eq!(join(&mut hub, &token, "edge-2", 2), Ok(true));
     assert_eq!(join(&mut hub, &token, "edge-3", 3), Err(CredentialRefusal::TokenExhausted));
     assert_eq!(join(&mut hub, &token, "edge-2", 2), Ok(true), "a repetition is none too many");
