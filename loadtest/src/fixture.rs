@@ -1,58 +1,81 @@
-//! The resources that are measured with: two workspaces, one addon, one assignment for everybody and one for one cluster.
-
-/// The assignment that every cluster has.
-pub(super) const EVERYBODY: Subject = Subject { name: "everybody", selector: "{}" };
-
-/// The assignment that one cluster has: the one with the probe's label.
-pub(super) const ONE: Subject = Subject { name: "one", selector: "{matchLabels: {probe: \"yes\"}}" };
+//! The resources that are measured with: one addon, one assignment for everybody and one for a single cluster.
 
 /// The label of the cluster that [`ONE`] selects.
-pub(super) const PROBE_LABEL: (&str, &str) = ("probe", "yes");
+pub(crate) const PROBE_LABEL: (&str, &str) = ("probe", "yes");
 
 /// Flux objects that an assignment brings: HelmRepository and HelmRelease.
-pub(super) const OBJECTS_OF_AN_ASSIGNMENT: u32 = 2;
+pub(crate) const OBJECTS_OF_AN_ASSIGNMENT: u32 = 2;
+
+/// The assignment that every cluster has.
+pub(crate) const EVERYBODY: Subject = Subject { name: "bench-everybody", selector: "{}" };
+
+/// The assignment that one cluster has: the one with the probe's label.
+pub(crate) const ONE: Subject = Subject { name: "bench-one", selector: "{matchLabels: {probe: \"yes\"}}" };
 
 /// An assignment whose values are changed.
-pub(super) struct Subject {
-    name: &'static str,
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Subject {
+    /// Its name.
+    pub(crate) name: &'static str,
     selector: &'static str,
 }
 
-impl Subject {
-    /// Returns the assignment's document with its one value set.
-    pub(super) fn document(&self, message: &str) -> String {
-        let Self { name, selector } = self;
+/// Where the addon and the assignments are, and which workspaces there are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fixture {
+    /// The namespace of addon and assignments.
+    pub(crate) namespace: &'static str,
+    /// The workspaces, in which clusters take turns.
+    pub(crate) workspaces: &'static [&'static str],
+}
+
+/// Two workspaces under the platform's namespace: of a hub that has nothing else.
+pub(crate) const WHOLE_FLEET: Fixture = Fixture { namespace: "starling-platform", workspaces: &["retail", "factory"] };
+
+/// One workspace that has everything itself: nothing of a hub with other clusters is touched.
+pub(crate) const OWN_WORKSPACE: Fixture =
+    Fixture { namespace: "starling-loadtest", workspaces: &["starling-loadtest"] };
+
+/// The name of the addon.
+pub(crate) const ADDON: &str = "bench";
+
+impl Fixture {
+    /// Returns an assignment's document with its one value set.
+    pub(crate) fn assignment(&self, subject: &Subject, message: &str) -> String {
+        let (Subject { name, selector }, namespace) = (subject, self.namespace);
         format!(
             "apiVersion: starling.dev/v1alpha1\n\
              kind: AddonAssignment\n\
-             metadata: {{name: bench-{name}, namespace: starling-platform}}\n\
+             metadata: {{name: {name}, namespace: {namespace}}}\n\
              spec:\n  \
-               addon: {{name: bench}}\n  \
+               addon: {{name: {ADDON}}}\n  \
                version: 1.0.0\n  \
                clusterSelector: {selector}\n  \
                values: {{message: \"{message}\"}}\n"
         )
     }
-}
 
-/// Returns the documents of everything.
-pub(super) fn documents() -> String {
-    let workspaces = ["retail", "factory"].map(|name| {
-        format!("apiVersion: starling.dev/v1alpha1\nkind: Workspace\nmetadata: {{name: {name}}}\nspec: {{}}\n")
-    });
-    let addon = "\
-apiVersion: starling.dev/v1alpha1
+    /// Returns the documents of everything.
+    pub(crate) fn documents(&self) -> String {
+        let workspaces = self.workspaces.iter().map(|name| {
+            format!("apiVersion: starling.dev/v1alpha1\nkind: Workspace\nmetadata: {{name: {name}}}\nspec: {{}}\n")
+        });
+        let addon = format!(
+            "apiVersion: starling.dev/v1alpha1
 kind: Addon
-metadata: {name: bench, namespace: starling-platform}
+metadata: {{name: {ADDON}, namespace: {}}}
 spec:
   title: bench
   targetNamespace: bench
   versions:
     - version: 1.0.0
       source:
-        helmRepository: {url: \"https://charts.example.com\", chart: bench}
-      values: {message: hello}
-";
-    let documents = [&workspaces[0], &workspaces[1], addon, &EVERYBODY.document("first"), &ONE.document("first")];
-    documents.map(ToOwned::to_owned).join("---\n")
+        helmRepository: {{url: \"https://charts.example.com\", chart: bench}}
+      values: {{message: hello}}
+",
+            self.namespace
+        );
+        let assignments = [&EVERYBODY, &ONE].map(|subject| self.assignment(subject, "first"));
+        workspaces.chain([addon]).chain(assignments).collect::<Vec<_>>().join("---\n")
+    }
 }

@@ -17,6 +17,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::{SimulatedApi, SimulatedCluster, SimulatedOptions};
+use crate::fixture::WHOLE_FLEET;
+use crate::scenario::FleetSpec;
 
 /// Adoptions under way at the same time.
 const ADOPTIONS: usize = 32;
@@ -27,14 +29,28 @@ const CALL: Duration = Duration::from_secs(60);
 /// What a fleet is made of.
 #[derive(Clone, Debug)]
 pub struct FleetOptions {
+    /// The number of the first.
+    pub first: u32,
     /// How many clusters.
     pub clusters: u32,
-    /// Flux objects that each has without Starling.
-    pub background_objects: u32,
-    /// How long Flux takes to reconcile an object.
-    pub settle: Duration,
-    /// A further label, by name and value, of the first cluster alone.
+    /// What each is drawn from; how many it says there are does not count here.
+    pub shape: FleetSpec,
+    /// What is drawn comes from this.
+    pub seed: u64,
+    /// The workspaces, in which the clusters take turns.
+    pub workspaces: Vec<String>,
+    /// A further label, by name and value, of cluster 0 alone.
     pub probe_label: Option<(&'static str, &'static str)>,
+}
+
+impl FleetOptions {
+    /// Describes clusters that are all alike, in the two workspaces of the example fleet.
+    #[must_use]
+    pub fn plain(clusters: u32, objects: u32) -> Self {
+        let shape = FleetSpec::plain(clusters.into(), objects.into());
+        let workspaces = WHOLE_FLEET.workspaces.iter().map(|name| (*name).to_owned()).collect();
+        Self { first: 0, clusters, shape, seed: 1, workspaces, probe_label: None }
+    }
 }
 
 /// A running fleet.
@@ -63,16 +79,21 @@ impl SimulatedFleet {
         let mut fleet =
             Self { clusters: Vec::new(), joins: Vec::new(), agents: JoinSet::new(), stop: CancellationToken::new() };
         let adoptions =
-            (0..options.clusters).map(|number| adopt(hub.clone(), number, labels(number, options.probe_label)));
+            (options.first..options.first + options.clusters).map(|number| adopt(hub.clone(), number, options));
         let mut adopted = stream::iter(adoptions).buffered(ADOPTIONS);
         while let Some(adoption) = adopted.next().await {
             let join = adoption?;
-            fleet.clusters.push(SimulatedCluster::new(SimulatedOptions {
+            let drawn = options.shape.draw(options.seed, join.number);
+            let cluster = SimulatedCluster::new(SimulatedOptions {
                 name: name(join.number),
-                background_objects: options.background_objects,
-                settle: options.settle,
+                background_objects: drawn.objects,
+                settle: Duration::from_millis(drawn.settle_ms),
                 kubernetes_version: "v1.35.4".into(),
-            }));
+            });
+            if drawn.failing {
+                cluster.touch_background(0, false);
+            }
+            fleet.clusters.push(cluster);
             fleet.joins.push(join);
             fleet.run_agent(fleet.clusters.len() - 1);
         }
@@ -120,11 +141,11 @@ pub fn name(number: u32) -> String {
     format!("sim-{number:05}")
 }
 
-async fn adopt(hub: Client, number: u32, labels: BTreeMap<String, String>) -> Result<Join> {
+async fn adopt(hub: Client, number: u32, options: &FleetOptions) -> Result<Join> {
     let request = AdoptRequest {
-        workspace: ["retail", "factory"][number as usize % 2].into(),
+        workspace: options.workspaces[number as usize % options.workspaces.len()].clone(),
         name: name(number),
-        labels,
+        labels: labels(number, options.probe_label),
         token_seconds: 0,
     };
     let adopted = hub

@@ -5,8 +5,14 @@
 
 pub mod bench;
 pub mod cluster;
+pub mod drive;
+mod fixture;
 pub mod fleet;
 pub mod floor;
+mod latency;
 pub mod observe;
+pub mod report;
+pub mod run;
+pub mod scenario;
 pub mod storm;
 pub mod truth;

@@ -2,15 +2,17 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use starling_loadtest::bench::{self, BenchOptions};
+use starling_loadtest::drive;
 use starling_loadtest::fleet::{FleetOptions, SimulatedFleet};
 use starling_loadtest::floor;
 use starling_loadtest::observe::{self, ObserveOptions};
+use starling_loadtest::report::{self, CompareOptions};
+use starling_loadtest::run::{self, RunOptions};
 use starling_loadtest::storm;
 use starling_loadtest::truth;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -47,6 +49,13 @@ enum Command {
         #[arg(long)]
         truth: Option<PathBuf>,
     },
+    /// Carries a scenario out and writes a report; fails if a threshold of the scenario does not hold.
+    Run(RunOptions),
+    /// Shows what became better and worse from one run to another.
+    Compare(CompareOptions),
+    /// One of the processes that run the clusters of a run.
+    #[command(hide = true)]
+    Drive,
     /// Measures a running hub with a simulated fleet, and a bare gRPC floor; prints one JSON line of figures.
     Bench(BenchOptions),
     /// Prints a line whenever the hub's answer about one object changes.
@@ -77,7 +86,7 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let arguments = Arguments::parse();
-    match raise_file_limit().and_then(|()| run(arguments)) {
+    match raise_file_limit().and_then(|()| obey(arguments)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -87,11 +96,10 @@ fn main() -> ExitCode {
 }
 
 #[tokio::main]
-async fn run(arguments: Arguments) -> Result<()> {
+async fn obey(arguments: Arguments) -> Result<()> {
     match arguments.command {
         Command::Fleet { clusters, objects, config, all_ready, truth } => {
-            let settle = Duration::from_millis(300);
-            let options = FleetOptions { clusters, background_objects: objects, settle, probe_label: None };
+            let options = FleetOptions::plain(clusters, objects);
             let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
             let started = SimulatedFleet::start(&config, &options);
             let mut fleet = tokio::select! {
@@ -112,6 +120,14 @@ async fn run(arguments: Arguments) -> Result<()> {
             drop(told);
             Ok(())
         }
+        Command::Run(options) => {
+            if run::run(&options).await? {
+                return Ok(());
+            }
+            bail!("a threshold of the scenario does not hold")
+        }
+        Command::Compare(options) => report::compare(&options),
+        Command::Drive => drive::run().await,
         Command::Bench(options) => bench::run(&options).await,
         Command::Observe(options) => observe::run(options).await,
         Command::Floor { connections, objects } => {

@@ -8,9 +8,10 @@ use tokio::time::sleep;
 
 use super::Bench;
 use super::figures::{Rounds, Times};
-use super::fixture::{EVERYBODY, ONE, Subject};
+
 use super::report::{ChangeToEverybody, ChangeToOne};
 use crate::cluster::SimulatedCluster;
+use crate::fixture::{EVERYBODY, ONE, Subject, WHOLE_FLEET};
 
 /// How often a cluster is looked at; the instants themselves are the cluster's own.
 const LOOK: Duration = Duration::from_millis(1);
@@ -67,7 +68,7 @@ impl Bench<'_> {
         let clusters = &self.fleet.clusters[..clusters];
         let before: Vec<u64> = clusters.iter().map(|cluster| cluster.commits().count).collect();
         let began = Instant::now();
-        self.hub.apply(subject.document(&format!("change {number}"))).await?;
+        self.hub.apply(WHOLE_FLEET.assignment(subject, &format!("change {number}"))).await?;
         let answered = began.elapsed();
         let mut received = Vec::with_capacity(clusters.len());
         for (cluster, before) in clusters.iter().zip(before) {

@@ -1,6 +1,5 @@
 //! The hub under measurement: its admin API, and what its process uses.
 
-use std::fs;
 use std::future::Future;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -14,6 +13,8 @@ use starling_proto::v1::{
 use tokio::time::sleep;
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
+
+use crate::run::process;
 
 /// How often the hub's own count is looked at.
 const LOOK: Duration = Duration::from_millis(20);
@@ -87,19 +88,12 @@ impl MeasuredHub {
 
     /// Returns the resident memory of the hub's process, in bytes.
     pub(super) fn resident_bytes(&self) -> Result<u64> {
-        resident_bytes(self.process)
+        process::resident_bytes(self.process)
     }
 
     /// Returns the CPU time that the hub's process used so far.
     pub(super) fn cpu_time(&self) -> Result<Duration> {
-        let stat = read_proc(self.process, "stat")?;
-        // Fields 14 and 15 of proc(5), counted after the name in parentheses, which may hold spaces.
-        let fields: Vec<&str> =
-            stat.rsplit_once(") ").map(|(_, fields)| fields.split(' ').collect()).unwrap_or_default();
-        let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<u64>().ok());
-        let (Some(user), Some(system)) = (ticks(11), ticks(12)) else { bail!("/proc/{}/stat is odd", self.process) };
-        let per_second = rustix::param::clock_ticks_per_second();
-        Ok(Duration::from_secs_f64((user + system) as f64 / per_second as f64))
+        process::cpu_time(self.process)
     }
 
     async fn call<M, R, F, A>(&self, message: M, method: F) -> Result<R>
@@ -109,19 +103,4 @@ impl MeasuredHub {
     {
         self.client.call(message, method).await.map_err(|error| anyhow!("the hub: {error}"))
     }
-}
-
-/// Returns the resident memory of a process, in bytes.
-pub(crate) fn resident_bytes(process: u32) -> Result<u64> {
-    let status = read_proc(process, "status")?;
-    let kibibytes = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .and_then(|rest| rest.trim().strip_suffix(" kB"))
-        .and_then(|number| number.trim().parse::<u64>().ok());
-    kibibytes.map(|number| number * 1024).with_context(|| format!("/proc/{process}/status is odd"))
-}
-
-fn read_proc(process: u32, file: &str) -> Result<String> {
-    fs::read_to_string(format!("/proc/{process}/{file}")).with_context(|| format!("read /proc/{process}/{file}"))
 }

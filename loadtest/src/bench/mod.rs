@@ -5,7 +5,6 @@
 
 mod changes;
 pub(crate) mod figures;
-mod fixture;
 mod hub;
 mod report;
 mod statuses;
@@ -17,16 +16,12 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use tokio::time::sleep;
 
+use crate::fixture::{OBJECTS_OF_AN_ASSIGNMENT, PROBE_LABEL, WHOLE_FLEET};
 use crate::fleet::{FleetOptions, SimulatedFleet};
 use crate::floor;
 use figures::Rounds;
 use hub::MeasuredHub;
 use report::{Figures, Memory};
-
-pub(crate) use hub::resident_bytes;
-
-/// How long Flux takes to reconcile an object in a simulated cluster.
-const SETTLE: Duration = Duration::from_millis(300);
 
 /// Quiet time before memory is read, so that what is under way ends.
 const QUIET: Duration = Duration::from_secs(3);
@@ -95,7 +90,7 @@ async fn measure(options: &BenchOptions) -> Result<Figures> {
     }
     progress("floor");
     let floor = floor::measure(options.clusters, options.objects).await?;
-    hub.apply(fixture::documents()).await?;
+    hub.apply(WHOLE_FLEET.documents()).await?;
     sleep(QUIET).await;
     let before = hub.resident_bytes()?;
     progress("enrolment");
@@ -133,17 +128,13 @@ async fn measure(options: &BenchOptions) -> Result<Figures> {
 }
 
 fn fleet_options(options: &BenchOptions) -> FleetOptions {
-    FleetOptions {
-        clusters: options.clusters,
-        background_objects: background_objects(options),
-        settle: SETTLE,
-        probe_label: Some(fixture::PROBE_LABEL),
-    }
+    let plain = FleetOptions::plain(options.clusters, background_objects(options));
+    FleetOptions { probe_label: Some(PROBE_LABEL), ..plain }
 }
 
 /// Objects of a cluster that Starling does not apply.
 fn background_objects(options: &BenchOptions) -> u32 {
-    options.objects - fixture::OBJECTS_OF_AN_ASSIGNMENT
+    options.objects - OBJECTS_OF_AN_ASSIGNMENT
 }
 
 fn progress(what: &str) {

@@ -99,6 +99,12 @@ impl SimulatedCluster {
         state.objects.len() + state.background.len()
     }
 
+    /// Returns how many objects are there without Starling.
+    #[must_use]
+    pub fn background_count(&self) -> u32 {
+        u32::try_from(self.state().background.len()).unwrap_or(u32::MAX)
+    }
+
     /// Returns a number that grows whenever something that was applied changes, by whomever.
     #[must_use]
     pub fn version(&self) -> u64 {

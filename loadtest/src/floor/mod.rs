@@ -18,7 +18,7 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, BufReader, ReadBuf};
 use tokio::process::{Child, Command};
 
 use crate::bench::figures::Times;
-use crate::bench::resident_bytes;
+use crate::run::process::resident_bytes;
 use client::Connections;
 
 pub use server::serve;

@@ -1,0 +1,184 @@
+//! `starling-loadtest drive`: one of the processes that run the clusters of a load test; it does what the coordinator tells it.
+//!
+//! Owns the clusters of its share and what is timed inside them. It ends when its standard input does.
+
+mod orders;
+mod storm;
+
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash as _, Hasher as _};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use starling_agent_core::judge::judge;
+use starling_model::{Limits, ObjectKey};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::sync::{Mutex, mpsc};
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use crate::cluster::SimulatedCluster;
+use crate::fixture::PROBE_LABEL;
+use crate::fleet::{FleetOptions, SimulatedFleet};
+use crate::latency::Latency;
+
+pub(crate) use orders::{Answer, Held, Moment, Numbered, Order, StartOrder, TouchedKey};
+
+/// How often clusters are looked at; what is timed are the cluster's own instants.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Answers that wait to be written.
+const ANSWERS: usize = 64;
+
+/// A driver.
+#[derive(Default)]
+struct Driver {
+    first: u32,
+    fleet: Option<SimulatedFleet>,
+    /// What each cluster had stored.
+    baseline: Vec<u64>,
+}
+
+/// Does what it is told until nobody tells it anything any more.
+///
+/// # Errors
+/// Standard input or output cannot be used, or says what no coordinator says.
+pub async fn run() -> Result<()> {
+    let driver = Arc::new(Mutex::new(Driver::default()));
+    let (answers, mut written) = mpsc::channel::<Numbered<Answer>>(ANSWERS);
+    let writing = tokio::spawn(async move {
+        let mut output = tokio::io::stdout();
+        while let Some(answer) = written.recv().await {
+            let mut line = serde_json::to_vec(&answer)?;
+            line.push(b'\n');
+            output.write_all(&line).await?;
+            output.flush().await?;
+        }
+        anyhow::Ok(())
+    });
+    let mut lines = BufReader::new(tokio::io::stdin()).lines();
+    let mut orders = JoinSet::new();
+    while let Some(line) = lines.next_line().await.context("read an order")? {
+        let Numbered { number, message } = serde_json::from_str(&line).context("understand an order")?;
+        let (driver, answers) = (Arc::clone(&driver), answers.clone());
+        orders.spawn(async move {
+            let message =
+                obey(&driver, message).await.unwrap_or_else(|error| Answer::Failed { why: format!("{error:#}") });
+            // The coordinator may have gone, which ends the driver.
+            let _ = answers.send(Numbered { number, message }).await;
+        });
+    }
+    orders.shutdown().await;
+    if let Some(fleet) = &mut driver.lock().await.fleet {
+        fleet.stop_agents().await;
+    }
+    drop(answers);
+    writing.await.context("write answers")?
+}
+
+async fn obey(driver: &Mutex<Driver>, order: Order) -> Result<Answer> {
+    match order {
+        Order::Start(start) => {
+            let (config, first) = (start.config.clone(), start.first);
+            let fleet = SimulatedFleet::start(&config, &options(start)).await?;
+            let mut driver = driver.lock().await;
+            (driver.first, driver.fleet) = (first, Some(fleet));
+            Ok(Answer::Done)
+        }
+        Order::Baseline => {
+            let mut driver = driver.lock().await;
+            driver.baseline = driver.clusters()?.iter().map(|cluster| cluster.commits().count).collect();
+            Ok(Answer::Done)
+        }
+        Order::Received { since, first_alone, patience_ms } => {
+            let (clusters, baseline) = {
+                let driver = driver.lock().await;
+                (driver.clusters()?, driver.baseline.clone())
+            };
+            let wanted = if first_alone { 1 } else { clusters.len() };
+            Ok(received(&clusters[..wanted.min(clusters.len())], &baseline, since, Duration::from_millis(patience_ms))
+                .await)
+        }
+        Order::Storm { per_second, millis, seed } => {
+            let clusters = driver.lock().await.clusters()?;
+            Ok(storm::storm(&clusters, per_second, Duration::from_millis(millis), seed).await)
+        }
+        Order::Touch { cluster, object } => {
+            let driver = driver.lock().await;
+            let index = cluster.checked_sub(driver.first).context("the cluster is another driver's")?;
+            let cluster = driver.clusters()?.get(index as usize).cloned().context("the cluster is another driver's")?;
+            let objects = cluster.background_count().max(1);
+            let touched = cluster.touch_background(object % objects, true);
+            let (key, revision) = touched.context("the cluster has no object of its own")?;
+            let key = TouchedKey { kind: key.kind, namespace: key.namespace, name: key.name };
+            Ok(Answer::Touched { cluster: cluster.name().to_owned(), key, revision, at: Moment::now() })
+        }
+        Order::StopAgents => {
+            driver.lock().await.fleet()?.stop_agents().await;
+            Ok(Answer::Done)
+        }
+        Order::StartAgents => {
+            driver.lock().await.fleet()?.start_agents();
+            Ok(Answer::Done)
+        }
+        Order::Truth => {
+            let clusters = driver.lock().await.clusters()?;
+            Ok(Answer::Truth { clusters: clusters.iter().map(|cluster| held(cluster)).collect() })
+        }
+    }
+}
+
+fn options(start: StartOrder) -> FleetOptions {
+    let StartOrder { config: _, first, clusters, shape, seed, workspaces } = start;
+    FleetOptions { first, clusters, shape, seed, workspaces, probe_label: Some(PROBE_LABEL) }
+}
+
+impl Driver {
+    fn fleet(&mut self) -> Result<&mut SimulatedFleet> {
+        self.fleet.as_mut().context("the clusters were not started")
+    }
+
+    fn clusters(&self) -> Result<Vec<Arc<SimulatedCluster>>> {
+        Ok(self.fleet.as_ref().context("the clusters were not started")?.clusters.clone())
+    }
+}
+
+/// Waits until each cluster has stored a further render, and times when it did.
+async fn received(clusters: &[Arc<SimulatedCluster>], baseline: &[u64], since: Moment, patience: Duration) -> Answer {
+    let until = Instant::now() + patience;
+    let mut waiting: Vec<usize> = (0..clusters.len()).collect();
+    let mut latency = Latency::new();
+    loop {
+        waiting.retain(|index| {
+            let (commits, before) = (clusters[*index].commits(), baseline.get(*index).copied().unwrap_or_default());
+            let newest = commits.newest.filter(|_| commits.count > before);
+            if let Some(newest) = newest {
+                latency.record(Moment::of(newest).since(since));
+            }
+            newest.is_none()
+        });
+        if waiting.is_empty() || Instant::now() > until {
+            return Answer::Received { latency, missing: waiting.len() as u64 };
+        }
+        sleep(LOOK).await;
+    }
+}
+
+fn held(cluster: &SimulatedCluster) -> Held {
+    let text_bytes = Limits::DEFAULT.text_bytes as usize;
+    let (mut objects, mut sum) = (0, 0_u64);
+    for document in cluster.truth().values() {
+        let status = judge(document, text_bytes);
+        objects += 1;
+        sum = sum.wrapping_add(digest(&status.key, &status.revision, status.health.as_str()));
+    }
+    Held { name: cluster.name().to_owned(), objects, digest: sum, removals: cluster.removals().len() as u64 }
+}
+
+/// Returns a number for one object; those of a cluster's objects are added up, in any order.
+pub(crate) fn digest(key: &ObjectKey, revision: &str, health: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (&key.group, &key.kind, &key.namespace, &key.name, revision, health).hash(&mut hasher);
+    hasher.finish()
+}

@@ -1,0 +1,42 @@
+//! The report as Markdown.
+
+use std::fmt::Write as _;
+
+use super::results::Results;
+use super::tables;
+
+/// Writes the report.
+pub(super) fn report(results: &Results) -> String {
+    let mut text = String::new();
+    let Results { scenario, machine, clusters, drivers, began, hub_version, .. } = results;
+    let gib = tables::number(machine.memory_bytes as f64 / f64::from(1 << 30));
+    // Text is written to memory, which does not fail.
+    let _ = writeln!(text, "# Load test: {}\n\n{}\n", scenario.name, scenario.description);
+    let _ = writeln!(
+        text,
+        "{clusters} clusters in {drivers} driver processes, seed {}, hub {hub_version}, {began}. {} processors, {gib} GiB, kernel {}; \
+         hub and fleet together on them unless the hub was there already.\n",
+        scenario.seed, machine.cpus, machine.kernel
+    );
+    if !results.verdicts.is_empty() {
+        let _ = writeln!(text, "| | figure | wanted | measured |\n|---|---|---|---|");
+        for verdict in &results.verdicts {
+            let word = if verdict.holds { "ok" } else { "**failed**" };
+            let value =
+                verdict.value.map_or_else(|| "not measured".into(), |value| tables::shown(&verdict.figure, value));
+            let _ = writeln!(text, "| {word} | `{}` | {} | {value} |", verdict.figure, verdict.threshold);
+        }
+        text.push('\n');
+    }
+    for problem in &results.problems {
+        let _ = writeln!(text, "**Problem:** {problem}\n");
+    }
+    for table in tables::steps(results) {
+        let _ = writeln!(text, "## {}\n\n| figure | |\n|---|---|", table.title);
+        for row in table.rows {
+            let _ = writeln!(text, "| {} | {} |", row[0], row[1..].join(", "));
+        }
+        text.push('\n');
+    }
+    text
+}

@@ -1,0 +1,116 @@
+//! Pictures of a run: what was used and counted over time.
+
+use anyhow::{Result, anyhow};
+use plotters::prelude::*;
+
+use super::results::{Results, Sample};
+
+/// The size of a picture.
+const SIZE: (u32, u32) = (960, 260);
+
+/// Colours that are told apart, also by people who do not see all of them.
+const COLOURS: [RGBColor; 3] = [RGBColor(0, 114, 178), RGBColor(213, 94, 0), RGBColor(0, 158, 115)];
+
+/// One picture, as SVG.
+pub(super) struct Picture {
+    pub(super) title: &'static str,
+    pub(super) svg: String,
+}
+
+/// A line of a picture: what it is called, and its value at each moment.
+type Line = (&'static str, Vec<(f64, f64)>);
+
+/// Draws everything there is to draw.
+pub(super) fn pictures(results: &Results) -> Result<Vec<Picture>> {
+    let samples = &results.samples;
+    let counter = |name: &'static str| move |sample: &Sample| sample.counters.get(name).copied();
+    let mebibytes = |bytes: f64| bytes / f64::from(1 << 20);
+    let plans: [(&str, Vec<Line>); 4] = [
+        (
+            "Clusters",
+            vec![
+                ("live", values(samples, counter("starling_clusters_live"))),
+                ("ready", values(samples, counter("starling_clusters_ready"))),
+            ],
+        ),
+        (
+            "Processors at work",
+            vec![
+                ("hub", rates(samples, |sample| sample.hub_cpu_seconds)),
+                ("drivers", rates(samples, |sample| Some(sample.driver_cpu_seconds))),
+            ],
+        ),
+        ("Memory of the hub, MiB", vec![("hub", values(samples, |sample| sample.hub_resident_bytes.map(mebibytes)))]),
+        (
+            "Statuses that changed in the hub, a second",
+            vec![("changes", rates(samples, counter("starling_status_changes_total")))],
+        ),
+    ];
+    plans
+        .into_iter()
+        .filter(|(_, lines)| lines.iter().any(|(_, points)| points.len() > 1))
+        .map(|(title, lines)| Ok(Picture { title, svg: draw(results, &lines)? }))
+        .collect()
+}
+
+fn values(samples: &[Sample], value: impl Fn(&Sample) -> Option<f64>) -> Vec<(f64, f64)> {
+    samples.iter().filter_map(|sample| Some((sample.at_seconds, value(sample)?))).collect()
+}
+
+/// Returns how much a counter grew in a second; one that began again grew from nothing.
+fn rates(samples: &[Sample], value: impl Fn(&Sample) -> Option<f64>) -> Vec<(f64, f64)> {
+    let points = values(samples, value);
+    let rate = |pair: &[(f64, f64)]| {
+        let (seconds, grown) = (pair[1].0 - pair[0].0, pair[1].1 - pair[0].1);
+        (seconds > 0.0).then(|| (pair[1].0, grown.max(0.0) / seconds))
+    };
+    points.windows(2).filter_map(rate).collect()
+}
+
+fn draw(results: &Results, lines: &[Line]) -> Result<String> {
+    let mut svg = String::new();
+    let all = || lines.iter().flat_map(|(_, points)| points);
+    let end = all().map(|(at, _)| *at).fold(1.0, f64::max);
+    let top = all().map(|(_, value)| *value).fold(0.0, f64::max).max(1e-3) * 1.08;
+    {
+        let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
+        let wrong = |error: &dyn std::fmt::Display| anyhow!("draw: {error}");
+        let mut chart = ChartBuilder::on(&area)
+            .margin(8)
+            .x_label_area_size(28)
+            .y_label_area_size(64)
+            .build_cartesian_2d(0.0..end, 0.0..top)
+            .map_err(|error| wrong(&error))?;
+        chart
+            .configure_mesh()
+            .light_line_style(WHITE)
+            .bold_line_style(RGBColor(225, 225, 225))
+            .x_desc("seconds")
+            .draw()
+            .map_err(|error| wrong(&error))?;
+        for step in &results.steps {
+            let edge = [(step.began_seconds, 0.0), (step.began_seconds, top)];
+            chart.draw_series(LineSeries::new(edge, RGBColor(160, 160, 160))).map_err(|error| wrong(&error))?;
+            let name = Text::new(step.name.clone(), (step.began_seconds, top * 0.97), ("sans-serif", 11));
+            chart.draw_series([name]).map_err(|error| wrong(&error))?;
+        }
+        for ((name, points), colour) in lines.iter().zip(COLOURS) {
+            chart
+                .draw_series(LineSeries::new(points.iter().copied(), colour.stroke_width(2)))
+                .map_err(|error| wrong(&error))?
+                .label(*name)
+                .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], colour.stroke_width(2)));
+        }
+        if lines.len() > 1 {
+            chart
+                .configure_series_labels()
+                .position(SeriesLabelPosition::LowerRight)
+                .background_style(WHITE.mix(0.8))
+                .border_style(RGBColor(200, 200, 200))
+                .draw()
+                .map_err(|error| wrong(&error))?;
+        }
+        area.present().map_err(|error| wrong(&error))?;
+    }
+    Ok(svg)
+}

@@ -1,0 +1,140 @@
+//! What a run measured: the raw data, as it is kept in `results.json`.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::latency::{Latency, QUANTILES};
+use crate::scenario::{Scenario, Threshold};
+
+/// The version of the format.
+pub const FORMAT: u32 = 1;
+
+/// A whole run.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Results {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// What was run.
+    pub scenario: Scenario,
+    /// When it began, RFC 3339.
+    pub began: String,
+    /// Where it ran.
+    pub machine: Machine,
+    /// The version that the hub says it is.
+    pub hub_version: String,
+    /// How many clusters were drawn, and processes that ran them.
+    pub clusters: u32,
+    /// Driver processes.
+    pub drivers: u32,
+    /// The steps, in order.
+    pub steps: Vec<StepResult>,
+    /// What was used and counted, twice a second.
+    pub samples: Vec<Sample>,
+    /// Every figure, by `step.figure`.
+    pub figures: BTreeMap<String, f64>,
+    /// What became of the thresholds.
+    pub verdicts: Vec<Verdict>,
+    /// What went wrong without ending the run, for people.
+    pub problems: Vec<String>,
+}
+
+/// A machine.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Machine {
+    /// Processors.
+    pub cpus: usize,
+    /// Memory, in bytes.
+    pub memory_bytes: u64,
+    /// The kernel's release.
+    pub kernel: String,
+}
+
+/// What one step measured.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub struct StepResult {
+    /// Its name.
+    pub name: String,
+    /// Its kind.
+    pub kind: String,
+    /// When it began and ended, in seconds since the run did.
+    pub began_seconds: f64,
+    /// See `began_seconds`.
+    pub ended_seconds: f64,
+    /// Single figures.
+    pub figures: BTreeMap<String, f64>,
+    /// Latencies, with every sample.
+    pub latencies: BTreeMap<String, Latency>,
+}
+
+/// What was used and counted at one moment. Counters are added up over hub processes and labels.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub struct Sample {
+    /// Seconds since the run began.
+    pub at_seconds: f64,
+    /// CPU time of the hub so far; `None` where it could not be read.
+    pub hub_cpu_seconds: Option<f64>,
+    /// Resident memory of the hub.
+    pub hub_resident_bytes: Option<f64>,
+    /// CPU time of all drivers so far.
+    pub driver_cpu_seconds: f64,
+    /// Resident memory of all drivers.
+    pub driver_resident_bytes: f64,
+    /// Counters of the hub.
+    pub counters: BTreeMap<String, f64>,
+}
+
+/// What became of one threshold.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Verdict {
+    /// The figure.
+    pub figure: String,
+    /// What it has to be.
+    pub threshold: Threshold,
+    /// What it is; `None` if it was not measured, which is a failure.
+    pub value: Option<f64>,
+    /// Whether it is as it has to be.
+    pub holds: bool,
+}
+
+impl Results {
+    /// Collects the figures of all steps, and judges them.
+    pub(crate) fn judge(&mut self) {
+        for step in &self.steps {
+            for (name, value) in &step.figures {
+                self.figures.insert(format!("{}.{name}", step.name), *value);
+            }
+            for (name, latency) in &step.latencies {
+                for (figure, value) in latency_figures(name, latency) {
+                    self.figures.insert(format!("{}.{figure}", step.name), value);
+                }
+            }
+        }
+        self.verdicts = self
+            .scenario
+            .thresholds
+            .iter()
+            .map(|(figure, threshold)| {
+                let value = self.figures.get(figure).copied();
+                let holds = value.is_some_and(|value| threshold.holds(value));
+                Verdict { figure: figure.clone(), threshold: *threshold, value, holds }
+            })
+            .collect();
+    }
+
+    /// Returns the thresholds that do not hold.
+    #[must_use]
+    pub fn failed(&self) -> Vec<&Verdict> {
+        self.verdicts.iter().filter(|verdict| !verdict.holds).collect()
+    }
+}
+
+/// Names the figures of latencies: `visible-ms.p99`, and so on.
+fn latency_figures(name: &str, latency: &Latency) -> Vec<(String, f64)> {
+    let Some(max) = latency.max_ms() else { return Vec::new() };
+    let quantiles = QUANTILES.iter().filter_map(|(quantile, label)| {
+        latency.quantile_ms(*quantile).map(|value| (format!("{name}-ms.{label}"), value))
+    });
+    let rest = [(format!("{name}-ms.max"), max), (format!("{name}.samples"), latency.samples() as f64)];
+    quantiles.chain(rest).collect()
+}

@@ -1,0 +1,87 @@
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::compare::{cautions, differences};
+use super::results::{Machine, Sample, StepResult};
+use super::*;
+use crate::latency::Latency;
+use crate::scenario::Scenario;
+
+fn results() -> Results {
+    let scenario = Scenario::parse(
+        "name = \"small\"\ndescription = \"a <small> one\"\n[fleet]\nclusters = 10\n[thresholds]\n\
+         \"start.live-seconds\" = { max = 3 }\n\"end.clusters-wrong\" = { max = 0 }\n\"start.visible-ms.p99\" = { min = 1, max = 30 }\n",
+    )
+    .expect("a scenario");
+    let mut visible = Latency::new();
+    (1..=100).for_each(|millis| visible.record(Duration::from_millis(millis)));
+    let step = StepResult {
+        name: "start".into(),
+        kind: "start".into(),
+        ended_seconds: 4.0,
+        figures: BTreeMap::from([("live-seconds".into(), 2.5)]),
+        latencies: BTreeMap::from([("visible".into(), visible)]),
+        ..StepResult::default()
+    };
+    let sample = |at: f64| Sample {
+        at_seconds: at,
+        hub_cpu_seconds: Some(at / 2.0),
+        hub_resident_bytes: Some(1e8),
+        counters: BTreeMap::from([("starling_clusters_live".into(), at)]),
+        ..Sample::default()
+    };
+    let mut results = Results {
+        format: FORMAT,
+        scenario,
+        began: "2026-01-01T00:00:00Z".into(),
+        machine: Machine { cpus: 2, memory_bytes: 1 << 34, kernel: "6.1".into() },
+        hub_version: "0.1.0".into(),
+        clusters: 10,
+        drivers: 1,
+        steps: vec![step],
+        samples: (0..5).map(|second| sample(f64::from(second))).collect(),
+        figures: BTreeMap::new(),
+        verdicts: Vec::new(),
+        problems: vec!["something <odd>".into()],
+    };
+    results.judge();
+    results
+}
+
+#[test]
+fn thresholds_judge_and_what_was_not_measured_fails() {
+    let results = results();
+    let failed: Vec<&str> = results.failed().iter().map(|verdict| verdict.figure.as_str()).collect();
+    assert_eq!(failed, ["end.clusters-wrong", "start.visible-ms.p99"]);
+    let line = line(&results);
+    assert_eq!(line["passed"], false);
+    assert_eq!(line["figures"]["start.live-seconds"], 2.5);
+    let text = summary(&results);
+    assert!(text.contains("FAILED   end.clusters-wrong: not measured, at most 0 wanted"), "{text}");
+    assert!(text.contains("ok       start.live-seconds: 2.5 s, at most 3 wanted"), "{text}");
+}
+
+#[test]
+fn what_is_written_is_read_again() {
+    let folder = tempfile::tempdir().expect("make a folder");
+    let results = results();
+    write(&results, folder.path()).expect("write");
+    let again = read(folder.path()).expect("read");
+    assert_eq!((again.figures, again.steps[0].latencies["visible"].samples()), (results.figures, 100));
+    let page = std::fs::read_to_string(folder.path().join("report.html")).expect("read the page");
+    assert!(page.contains("a &lt;small&gt; one") && page.contains("<svg") && !page.contains("<odd>"));
+    assert!(!page.contains("src=") && !page.contains("href="), "it needs nothing else");
+    std::fs::write(folder.path().join(RAW), "{\"format\": 2}").expect("write");
+    assert!(read(folder.path()).is_err());
+}
+
+#[test]
+fn two_runs_differ_by_ratio() {
+    let (before, mut after) = (results(), results());
+    assert!(differences(&before, &after, 0.0).is_empty());
+    after.figures.insert("start.live-seconds".into(), 5.0);
+    after.clusters = 20;
+    let found = differences(&before, &after, 5.0);
+    assert_eq!((found.len(), found[0].ratio), (1, Some(2.0)));
+    assert_eq!(cautions(&before, &after), ["the runs differ in the clusters: 10 and 20"]);
+}

@@ -1,0 +1,355 @@
+//! `starling-loadtest run`: carries a scenario out, from an empty fleet to a report.
+//!
+//! Owns the order of things: the hub, the drivers, the steps, and what is read meanwhile. The clusters run in driver processes
+//! ([`crate::drive`]), so that this one has time to measure; the report is [`crate::report`]'s.
+
+mod drivers;
+mod hub;
+mod live;
+mod metrics;
+mod probes;
+pub(crate) mod process;
+mod sampler;
+mod steps;
+mod truth;
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::{Args, ValueEnum};
+use tokio::time::sleep;
+use tokio_util::task::AbortOnDropHandle;
+
+use self::drivers::{Driver, order_all};
+use self::hub::HubUnderTest;
+use self::probes::ProbeLog;
+use self::sampler::Samples;
+use crate::drive::{Order, StartOrder};
+use crate::fixture::OWN_WORKSPACE;
+use crate::report;
+use crate::report::results::{FORMAT, Machine, Results, StepResult};
+use crate::scenario::{END, HUB, START, Scenario};
+
+/// Quiet time after the fleet is there, before memory is read.
+const QUIET: Duration = Duration::from_secs(3);
+
+/// What a run takes.
+#[derive(Clone, Debug, Args)]
+pub struct RunOptions {
+    /// The scenario.
+    file: PathBuf,
+    /// The seed, instead of the scenario's own.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// How many clusters, instead of what the scenario says.
+    #[arg(long)]
+    clusters: Option<u64>,
+    /// Runs against a hub that is there already: the command line's configuration to reach it with. The clusters are in a workspace
+    /// of their own, which is removed in the end.
+    #[arg(long, value_name = "CONFIG")]
+    target: Option<PathBuf>,
+    /// Where a process of that hub serves its metrics, as host:port or as the page's address; once for each process.
+    #[arg(long, value_name = "ADDRESS", requires = "target")]
+    metrics: Vec<String>,
+    /// The hub's program, where the run starts it itself; by default the one beside this.
+    #[arg(long, value_name = "PROGRAM", conflicts_with = "target")]
+    hub: Option<PathBuf>,
+    /// The folder of the report and the raw data; by default `loadtest-results/<scenario>-<time>`.
+    #[arg(long, value_name = "FOLDER")]
+    out: Option<PathBuf>,
+    /// Prints one line of figures on standard output in the end.
+    #[arg(short, long)]
+    output: Option<Output>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Output {
+    /// One JSON object on one line.
+    Json,
+}
+
+/// A run under way.
+struct Run {
+    scenario: Scenario,
+    hub: Arc<HubUnderTest>,
+    drivers: Arc<Vec<Driver>>,
+    clusters: u32,
+    began: Instant,
+    samples: Samples,
+    probes: ProbeLog,
+    live: live::LiveView,
+    problems: Vec<String>,
+    /// Changes made so far, so that each is another one.
+    changes: u64,
+}
+
+/// Runs a scenario and writes its report; returns whether every threshold holds.
+///
+/// # Errors
+/// The scenario is wrong, the hub cannot be reached or does not get where it should, a driver fails, or a folder cannot be written.
+pub async fn run(options: &RunOptions) -> Result<bool> {
+    let scenario = read_scenario(options)?;
+    if options.target.is_some()
+        && let Some(step) = scenario.steps.iter().find(|step| step.action.needs_own_hub())
+    {
+        bail!(
+            "step {}: the run may only do that to a hub that it started itself: leave --target out",
+            step.action.kind()
+        );
+    }
+    let began_at = jiff::Timestamp::now();
+    let out = options.out.clone().unwrap_or_else(|| {
+        PathBuf::from("loadtest-results").join(format!("{}-{}", scenario.name, began_at.strftime("%Y%m%d-%H%M%S")))
+    });
+    std::fs::create_dir_all(&out).with_context(|| format!("make {}", out.display()))?;
+    let (mut results, outcome) = carry_out(scenario, options, &out, began_at.to_string()).await?;
+    results.judge();
+    if let Err(error) = &outcome {
+        results.problems.push(format!("the run broke off: {error:#}"));
+    }
+    report::write(&results, &out)?;
+    // What was measured until then is kept, and the reason is the outcome.
+    outcome.with_context(|| format!("the run broke off; what was measured is in {}", out.display()))?;
+    eprint!("{}", report::summary(&results));
+    eprintln!("report: {}", out.join("report.html").display());
+    match options.output {
+        Some(Output::Json) => {
+            println!("{}", serde_json::to_string(&report::line(&results)).context("write the figures")?);
+        }
+        None => {}
+    }
+    Ok(results.failed().is_empty())
+}
+
+fn read_scenario(options: &RunOptions) -> Result<Scenario> {
+    let file = &options.file;
+    let text = std::fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
+    let mut scenario = Scenario::parse(&text).with_context(|| format!("{}", file.display()))?;
+    if let Some(seed) = options.seed {
+        scenario.seed = seed;
+    }
+    if let Some(clusters) = options.clusters {
+        scenario.fleet.clusters = crate::scenario::Range::One(clusters);
+        scenario = Scenario::parse(&toml::to_string(&scenario).context("write the scenario")?)?;
+    }
+    Ok(scenario)
+}
+
+/// Does it all; returns what was measured, whole or until it broke off.
+async fn carry_out(
+    scenario: Scenario,
+    options: &RunOptions,
+    out: &Path,
+    began: String,
+) -> Result<(Results, Result<()>)> {
+    let hub = match &options.target {
+        Some(config) => HubUnderTest::there(config, options.metrics.clone()).await?,
+        None => {
+            let folder = tempfile::tempdir_in(out).context("make a folder for the hub")?.keep();
+            HubUnderTest::start(&hub_program(options)?, &folder).await?
+        }
+    };
+    let hub = Arc::new(hub);
+    let clusters = u32::try_from(scenario.fleet.clusters.draw(&mut scenario.random(0))).context("count clusters")?;
+    let drivers = Arc::new(start_drivers(&scenario, clusters)?);
+    let status = hub.status().await?;
+    let mut run = Run {
+        scenario,
+        hub: Arc::clone(&hub),
+        drivers,
+        clusters,
+        began: Instant::now(),
+        samples: Samples::default(),
+        probes: ProbeLog::default(),
+        live: live::LiveView::new(std::io::stderr().is_terminal()),
+        problems: Vec::new(),
+        changes: 0,
+    };
+    let mut steps = Vec::new();
+    let outcome = tokio::select! {
+        outcome = run.steps(&mut steps) => outcome,
+        stopped = tokio::signal::ctrl_c() => stopped.context("listen for Ctrl-C").and_then(|()| bail!("stopped by its user")),
+    };
+    run.live.end();
+    let mut results = Results {
+        format: FORMAT,
+        scenario: run.scenario.clone(),
+        began,
+        machine: machine(),
+        hub_version: status.version,
+        clusters,
+        drivers: run.drivers.len() as u32,
+        steps,
+        samples: run.samples.all(),
+        figures: BTreeMap::new(),
+        verdicts: Vec::new(),
+        problems: std::mem::take(&mut run.problems),
+    };
+    drop(hub);
+    run.whole_run(&mut results.figures);
+    if let Err(error) = run.clean_up().await {
+        results.problems.push(format!("something may be left behind: {error:#}"));
+    }
+    Ok((results, outcome))
+}
+
+/// Starts the drivers, each for its share; nothing is adopted yet.
+fn start_drivers(scenario: &Scenario, clusters: u32) -> Result<Vec<Driver>> {
+    let count = u32::try_from(scenario.fleet.drivers(u64::from(clusters))).context("count drivers")?.min(clusters);
+    let (share, rest) = (clusters / count, clusters % count);
+    let mut first = 0;
+    (0..count)
+        .map(|number| {
+            let own = share + u32::from(number < rest);
+            let driver = Driver::start(first, own);
+            first += own;
+            driver
+        })
+        .collect()
+}
+
+/// Finds the hub's program.
+fn hub_program(options: &RunOptions) -> Result<PathBuf> {
+    if let Some(program) = &options.hub {
+        return Ok(program.clone());
+    }
+    let own = std::env::current_exe().context("find this program")?;
+    let beside = own.with_file_name("starling-hub");
+    ensure!(
+        beside.exists(),
+        "there is no starling-hub beside this program: say where it is with --hub, or test a hub that is there with --target"
+    );
+    Ok(beside)
+}
+
+fn machine() -> Machine {
+    let total = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let total = total.lines().find_map(|line| line.strip_prefix("MemTotal:")).unwrap_or_default();
+    let kibibytes: u64 = total.trim().trim_end_matches(" kB").parse().unwrap_or_default();
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned();
+    let cpus = std::thread::available_parallelism().map_or(0, usize::from);
+    Machine { cpus, memory_bytes: kibibytes * 1024, kernel }
+}
+
+impl Run {
+    /// How long the whole fleet may take: no figure, only a bound after which something is wrong.
+    fn patience(&self) -> Duration {
+        Duration::from_secs(120) + Duration::from_millis(100) * self.clusters
+    }
+
+    async fn steps(&mut self, results: &mut Vec<StepResult>) -> Result<()> {
+        let processes = self.drivers.iter().filter_map(Driver::process).collect();
+        let sampling = self.samples.clone().take(Arc::clone(&self.hub), processes, self.began);
+        let _sampling = AbortOnDropHandle::new(tokio::spawn(sampling));
+        let names = self.scenario.step_names();
+        let started = self.step(&names[0], START, results, Self::start).await;
+        started?;
+        let probing = self.probes.clone().ask(
+            self.scenario.probes,
+            Arc::clone(&self.hub),
+            Arc::clone(&self.drivers),
+            self.scenario.seed,
+        );
+        let probing = AbortOnDropHandle::new(tokio::spawn(probing));
+        for (index, step) in self.scenario.steps.clone().into_iter().enumerate() {
+            let name = &names[index + 1];
+            self.action(name, &step.action, index as u64, results).await.with_context(|| format!("step {name}"))?;
+        }
+        drop(probing);
+        self.step(&names[names.len() - 1], END, results, Self::compare).await.context("step end")
+    }
+
+    /// Adopts the fleet and waits until all of it is ready.
+    async fn start(&mut self, step: &mut StepResult) -> Result<()> {
+        let hub = Arc::clone(&self.hub);
+        let already = hub.status().await?.clusters;
+        if hub.is_own() {
+            ensure!(already == 0, "the hub that was just started has {already} clusters");
+        }
+        hub.apply(OWN_WORKSPACE.documents()).await?;
+        sleep(QUIET).await;
+        let before = self.samples.newest().and_then(|sample| sample.hub_resident_bytes);
+        let began = Instant::now();
+        let all = already + u64::from(self.clusters);
+        let orders = self.drivers.iter().map(|driver| {
+            driver.order(Order::Start(StartOrder {
+                config: hub.context_file().to_owned(),
+                first: driver.first,
+                clusters: driver.clusters,
+                shape: self.scenario.fleet.clone(),
+                seed: self.scenario.seed,
+                workspaces: OWN_WORKSPACE.workspaces.iter().map(|name| (*name).to_owned()).collect(),
+            }))
+        });
+        let adopting = futures::future::try_join_all(orders);
+        let live = hub.wait_for("every cluster to be live", self.patience(), |status| status.live >= all);
+        let (_, live) = futures::future::try_join(adopting, live).await?;
+        step.figures.insert("live-seconds".into(), live.duration_since(began).as_secs_f64());
+        let failing = self.failing_clusters();
+        let ready =
+            hub.wait_for("every cluster to be ready", self.patience(), |status| status.ready + failing >= all).await?;
+        step.figures.insert("ready-seconds".into(), ready.duration_since(began).as_secs_f64());
+        sleep(QUIET).await;
+        let after = self.samples.newest().and_then(|sample| sample.hub_resident_bytes);
+        if let (Some(before), Some(after)) = (before, after) {
+            step.figures.insert("hub-bytes-per-cluster".into(), (after - before).max(0.0) / f64::from(self.clusters));
+        }
+        Ok(())
+    }
+
+    /// Returns how many clusters have an object that fails from the start.
+    fn failing_clusters(&self) -> u64 {
+        let fleet = &self.scenario.fleet;
+        (0..self.clusters).filter(|number| fleet.draw(self.scenario.seed, *number).failing).count() as u64
+    }
+
+    /// Puts down what the whole run used.
+    fn whole_run(&self, figures: &mut BTreeMap<String, f64>) {
+        let samples = self.samples.all();
+        let peak = samples.iter().filter_map(|sample| sample.hub_resident_bytes).fold(0.0, f64::max);
+        figures.insert(format!("{HUB}.peak-resident-bytes"), peak);
+        if let Some(last) = samples.last() {
+            for name in ["starling_resyncs_total", "starling_status_refused_total", "starling_sessions_throttled_total"]
+            {
+                let figure = name.trim_start_matches("starling_").trim_end_matches("_total").replace('_', "-");
+                figures.insert(format!("{HUB}.{figure}"), last.counters.get(name).copied().unwrap_or_default());
+            }
+        }
+    }
+
+    /// Leaves nothing behind: agents stop, and of a hub that was there already what the run made goes again.
+    async fn clean_up(self) -> Result<()> {
+        let Self { hub, drivers, clusters, .. } = self;
+        let stopped = order_all(&drivers, &Order::StopAgents).await;
+        let drivers = sole(drivers).await.context("somebody still uses the drivers")?;
+        for driver in drivers {
+            driver.end().await?;
+        }
+        let hub = sole(hub).await.context("somebody still uses the hub")?;
+        if hub.is_own() {
+            hub.end().await?;
+        } else {
+            hub.forget(&OWN_WORKSPACE, clusters).await?;
+        }
+        stopped.map(drop)
+    }
+}
+
+/// Takes something out of what tasks shared that are about to end.
+async fn sole<T>(mut shared: Arc<T>) -> Option<T> {
+    let began = Instant::now();
+    loop {
+        shared = match Arc::try_unwrap(shared) {
+            Ok(sole) => return Some(sole),
+            Err(shared) => shared,
+        };
+        if began.elapsed() > QUIET {
+            return None;
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+}

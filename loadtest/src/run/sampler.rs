@@ -1,0 +1,67 @@
+//! What the hub and the drivers use and count, read twice a second for the whole run.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::hub::HubUnderTest;
+use super::metrics;
+use super::process::Usage;
+use crate::report::results::Sample;
+
+/// How often.
+const EVERY: Duration = Duration::from_millis(500);
+
+/// What was read so far.
+#[derive(Clone, Default)]
+pub(super) struct Samples(Arc<Mutex<Vec<Sample>>>);
+
+impl Samples {
+    /// Reads until dropped. What cannot be read just now is missing from the sample: the hub may be down on purpose.
+    pub(super) async fn take(self, hub: Arc<HubUnderTest>, drivers: Vec<u32>, began: Instant) {
+        let mut ticks = interval(EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let sample = read(&hub, &drivers, began).await;
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).push(sample);
+        }
+    }
+
+    /// Returns all of them.
+    pub(super) fn all(&self) -> Vec<Sample> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Returns the newest.
+    pub(super) fn newest(&self) -> Option<Sample> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).last().cloned()
+    }
+}
+
+async fn read(hub: &HubUnderTest, drivers: &[u32], began: Instant) -> Sample {
+    let at_seconds = began.elapsed().as_secs_f64();
+    let own = match hub.process().await {
+        Some(process) => Usage::of(process).ok(),
+        None => None,
+    };
+    let mut counters: BTreeMap<String, f64> = BTreeMap::new();
+    for address in hub.metrics() {
+        let Ok(read) = metrics::read(address).await else { continue };
+        for (name, value) in read {
+            *counters.entry(name).or_default() += value;
+        }
+    }
+    let counted = |name: &str| counters.get(name).copied();
+    let driver_usages: Vec<Usage> = drivers.iter().filter_map(|process| Usage::of(*process).ok()).collect();
+    Sample {
+        at_seconds,
+        hub_cpu_seconds: own.map(|own| own.cpu.as_secs_f64()).or(counted("process_cpu_seconds_total")),
+        hub_resident_bytes: own.map(|own| own.resident as f64).or(counted("process_resident_memory_bytes")),
+        driver_cpu_seconds: driver_usages.iter().map(|usage| usage.cpu.as_secs_f64()).sum(),
+        driver_resident_bytes: driver_usages.iter().map(|usage| usage.resident as f64).sum(),
+        counters,
+    }
+}

@@ -1,0 +1,274 @@
+//! The steps of a scenario, one by one.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail, ensure};
+use rustix::process::Signal;
+use tokio::time::sleep;
+
+use super::Run;
+use super::drivers::order_all;
+use crate::drive::{Answer, Moment, Order};
+use crate::fixture::{EVERYBODY, ONE, OWN_WORKSPACE, Subject};
+use crate::latency::Latency;
+use crate::report::results::StepResult;
+use crate::scenario::Action;
+
+/// How often an assignment's counts are looked at while a change goes out.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// How long one change may take before something is wrong.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The wait between changes: each meets agents at rest.
+const PAUSE: Duration = Duration::from_millis(437);
+
+/// A storm's driver that was later than this with its changes at the 99th percentile measured itself.
+const DRIVER_LATE_MS: f64 = 50.0;
+
+impl Run {
+    /// Runs something as a step: what the probes and the hub's process say of it is put down, too.
+    pub(super) async fn step(
+        &mut self,
+        name: &str,
+        kind: &str,
+        results: &mut Vec<StepResult>,
+        work: impl AsyncFnOnce(&mut Self, &mut StepResult) -> Result<()>,
+    ) -> Result<()> {
+        let mut step = StepResult { name: name.to_owned(), kind: kind.to_owned(), ..StepResult::default() };
+        drop(self.probes.taken());
+        step.began_seconds = self.began.elapsed().as_secs_f64();
+        self.live.step(name, &self.samples, &self.probes, self.began);
+        let outcome = work(self, &mut step).await;
+        step.ended_seconds = self.began.elapsed().as_secs_f64();
+        self.put_down_probes(&mut step);
+        self.put_down_usage(&mut step);
+        results.push(step);
+        outcome
+    }
+
+    pub(super) async fn action(
+        &mut self,
+        name: &str,
+        action: &Action,
+        number: u64,
+        results: &mut Vec<StepResult>,
+    ) -> Result<()> {
+        let mut random = self.scenario.random(1 + number);
+        let kind = action.kind();
+        match action {
+            Action::Steady { seconds } => {
+                let length = Duration::from_secs(seconds.draw(&mut random));
+                self.step(name, kind, results, async |_, _| {
+                    sleep(length).await;
+                    Ok(())
+                })
+                .await
+            }
+            Action::Change { rounds } => {
+                let rounds = rounds.draw(&mut random);
+                self.step(name, kind, results, async |run, step| run.changes(step, &EVERYBODY, rounds).await).await
+            }
+            Action::ChangeOne { rounds } => {
+                let rounds = rounds.draw(&mut random);
+                self.step(name, kind, results, async |run, step| run.changes(step, &ONE, rounds).await).await
+            }
+            Action::Storm { seconds, per_second } => {
+                let (length, rate) = (Duration::from_secs(seconds.draw(&mut random)), per_second.draw(&mut random));
+                self.step(name, kind, results, async |run, step| run.storm(step, length, rate).await).await
+            }
+            Action::Reconnect { away_seconds } => {
+                let away = Duration::from_secs(away_seconds.draw(&mut random));
+                self.step(name, kind, results, async |run, step| run.reconnect(step, away).await).await
+            }
+            Action::KillHub { away_seconds } => {
+                let away = Duration::from_secs(away_seconds.draw(&mut random));
+                self.step(name, kind, results, async |run, step| run.hub_away(step, Signal::KILL, away).await).await
+            }
+            Action::RestartHub { away_seconds } => {
+                let away = Duration::from_secs(away_seconds.draw(&mut random));
+                self.step(name, kind, results, async |run, step| run.hub_away(step, Signal::TERM, away).await).await
+            }
+        }
+    }
+
+    /// Changes an assignment again and again, each time until everybody concerned is ready with it.
+    async fn changes(&mut self, step: &mut StepResult, subject: &Subject, rounds: u64) -> Result<()> {
+        for _ in 0..rounds {
+            sleep(PAUSE).await;
+            order_all(&self.drivers, &Order::Baseline).await?;
+            self.changes += 1;
+            let document = OWN_WORKSPACE.assignment(subject, &format!("change {}", self.changes));
+            let (since, began) = (Moment::now(), Instant::now());
+            let hub = std::sync::Arc::clone(&self.hub);
+            let received = self.received(since, subject.name == ONE.name);
+            let curve = async {
+                hub.apply(document).await?;
+                let answered = began.elapsed();
+                anyhow::Ok((answered, self.acknowledged(subject, began).await?))
+            };
+            let ((latency, missing), (answered, curves)) = futures::future::try_join(received, curve).await?;
+            ensure!(missing == 0, "{missing} clusters did not receive a change within {} s", PATIENCE.as_secs());
+            add(step, "received", &latency);
+            let mut answer = Latency::new();
+            answer.record(answered);
+            add(step, "answered", &answer);
+            add(step, "acknowledged", &curves.acknowledged);
+            add(step, "ready", &curves.ready);
+        }
+        Ok(())
+    }
+
+    async fn received(&self, since: Moment, first_alone: bool) -> Result<(Latency, u64)> {
+        let order = Order::Received { since, first_alone, patience_ms: PATIENCE.as_millis() as u64 };
+        let drivers = if first_alone { &self.drivers[..1] } else { &self.drivers[..] };
+        let (mut all, mut none) = (Latency::new(), 0);
+        for answer in order_all(drivers, &order).await? {
+            let Answer::Received { latency, missing } = answer else { bail!("a driver does not say what it received") };
+            all.add(&latency);
+            none += missing;
+        }
+        Ok((all, none))
+    }
+
+    /// Follows the hub's own counts of an assignment: each look tells how many more were there by then.
+    async fn acknowledged(&self, subject: &Subject, began: Instant) -> Result<Curves> {
+        let mut curves = Curves { acknowledged: Latency::new(), ready: Latency::new() };
+        loop {
+            let assignment = self.hub.assignment(OWN_WORKSPACE.namespace, subject.name).await?;
+            let (at, selected) = (began.elapsed(), assignment.selected);
+            for (curve, count) in
+                [(&mut curves.acknowledged, assignment.applied), (&mut curves.ready, assignment.ready)]
+            {
+                curve.record_n(at, count.saturating_sub(curve.samples()));
+            }
+            if selected > 0 && curves.acknowledged.samples() >= selected && curves.ready.samples() >= selected {
+                return Ok(curves);
+            }
+            if at > PATIENCE {
+                bail!(
+                    "of {selected} clusters {} applied a change and {} are ready",
+                    assignment.applied,
+                    assignment.ready
+                );
+            }
+            sleep(LOOK).await;
+        }
+    }
+
+    /// Changes statuses in the whole fleet at a pace.
+    async fn storm(&mut self, step: &mut StepResult, length: Duration, per_second: u64) -> Result<()> {
+        let clusters: u64 = self.drivers.iter().map(|driver| u64::from(driver.clusters)).sum();
+        let before = self.counter("starling_status_changes_total");
+        let began = Instant::now();
+        let orders = self.drivers.iter().enumerate().map(|(number, driver)| {
+            let own = (per_second * u64::from(driver.clusters)).div_ceil(clusters);
+            let seed = self.scenario.seed ^ (number as u64 + 1) << 32;
+            driver.order(Order::Storm { per_second: own, millis: length.as_millis() as u64, seed })
+        });
+        let (mut changed, mut late) = (0, Latency::new());
+        for answer in futures::future::try_join_all(orders).await? {
+            let Answer::Stormed { changed: own, late: own_late } = answer else {
+                bail!("a driver does not say what it changed")
+            };
+            changed += own;
+            late.add(&own_late);
+        }
+        let took = began.elapsed().as_secs_f64();
+        step.figures.insert("changed-per-second".into(), changed as f64 / took);
+        if let Some(p99) = late.quantile_ms(0.99) {
+            step.figures.insert("driver-late-ms.p99".into(), p99);
+            if p99 > DRIVER_LATE_MS {
+                self.problems.push(format!(
+                    "step {}: the drivers themselves were {p99:.0} ms late: the machine is too small for this pace",
+                    step.name
+                ));
+            }
+        }
+        // The counter is read twice a second.
+        sleep(Duration::from_secs(1)).await;
+        if let (Some(before), Some(after)) = (before, self.counter("starling_status_changes_total")) {
+            step.figures.insert("hub-changes-per-second".into(), (after - before) / took);
+        }
+        Ok(())
+    }
+
+    /// Lets all agents go and come back.
+    async fn reconnect(&mut self, step: &mut StepResult, away: Duration) -> Result<()> {
+        let all = self.hub.status().await?.live;
+        order_all(&self.drivers, &Order::StopAgents).await?;
+        let rest = all.saturating_sub(u64::from(self.clusters));
+        self.hub.wait_for("every session to end", self.patience(), |status| status.live <= rest).await?;
+        sleep(away).await;
+        let began = Instant::now();
+        order_all(&self.drivers, &Order::StartAgents).await?;
+        let live = self.hub.wait_for("every cluster to be live", self.patience(), |status| status.live >= all).await?;
+        step.figures.insert("live-seconds".into(), live.duration_since(began).as_secs_f64());
+        Ok(())
+    }
+
+    /// Takes the hub away and brings it back.
+    async fn hub_away(&mut self, step: &mut StepResult, signal: Signal, away: Duration) -> Result<()> {
+        let before = self.hub.status().await?;
+        let began = self.hub.restart(signal, away).await?;
+        step.figures.insert("answers-seconds".into(), began.elapsed().as_secs_f64());
+        let live = self.hub.wait_for("every cluster to be live", self.patience(), |status| status.live >= before.live);
+        step.figures.insert("live-seconds".into(), live.await?.duration_since(began).as_secs_f64());
+        let whole = self.hub.wait_for("every object to be known", self.patience(), |status| {
+            status.ready >= before.ready && status.objects >= before.objects
+        });
+        step.figures.insert("whole-seconds".into(), whole.await?.duration_since(began).as_secs_f64());
+        Ok(())
+    }
+
+    fn counter(&self, name: &str) -> Option<f64> {
+        self.samples.newest()?.counters.get(name).copied()
+    }
+
+    fn put_down_probes(&self, step: &mut StepResult) {
+        let probed = self.probes.taken();
+        for (name, latency) in [("visible", &probed.visible), ("page", &probed.page), ("count", &probed.count)] {
+            if latency.samples() > 0 {
+                add(step, name, latency);
+            }
+        }
+        for (name, count) in
+            [("probes-failed", probed.failed), ("probes-unasked", probed.unasked), ("statuses-lost", probed.lost)]
+        {
+            step.figures.insert(name.to_owned(), count as f64);
+        }
+    }
+
+    /// Puts down what the hub and the drivers used in a step: processors at work, on average, and the most memory.
+    fn put_down_usage(&self, step: &mut StepResult) {
+        let samples = self.samples.all();
+        let within: Vec<_> = samples
+            .iter()
+            .filter(|sample| sample.at_seconds >= step.began_seconds && sample.at_seconds <= step.ended_seconds)
+            .collect();
+        let (Some(first), Some(last)) = (within.first(), within.last()) else { return };
+        let seconds = last.at_seconds - first.at_seconds;
+        if seconds <= 0.0 {
+            return;
+        }
+        // A process that was started again counts from nothing.
+        let hub: f64 = within
+            .windows(2)
+            .filter_map(|pair| Some((pair[1].hub_cpu_seconds? - pair[0].hub_cpu_seconds?).max(0.0)))
+            .sum();
+        step.figures.insert("hub-cpus".into(), hub / seconds);
+        step.figures.insert("driver-cpus".into(), (last.driver_cpu_seconds - first.driver_cpu_seconds) / seconds);
+        let peak = within.iter().filter_map(|sample| sample.hub_resident_bytes).fold(0.0, f64::max);
+        step.figures.insert("hub-resident-bytes".into(), peak);
+    }
+}
+
+/// How many clusters were where, by when.
+struct Curves {
+    acknowledged: Latency,
+    ready: Latency,
+}
+
+fn add(step: &mut StepResult, name: &str, latency: &Latency) {
+    step.latencies.entry(name.to_owned()).or_default().add(latency);
+}

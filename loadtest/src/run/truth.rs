@@ -1,0 +1,131 @@
+//! The end of a run: what the hub says of every object, against what the clusters hold.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use starling_model::{Health, ObjectKey};
+use starling_proto::v1::{DeleteRequest, DetachRequest};
+use tokio::time::sleep;
+
+use super::Run;
+use super::drivers::order_all;
+use super::hub::HubUnderTest;
+use crate::drive::{Answer, Order, digest};
+use crate::fixture::{ADDON, EVERYBODY, Fixture, ONE, OWN_WORKSPACE};
+use crate::fleet;
+use crate::report::results::StepResult;
+
+/// Objects of a page.
+const PAGE: u32 = 1000;
+
+/// How long the hub may differ from the clusters after everything has come to rest.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Clusters that are named where the hub is wrong.
+const NAMED: usize = 5;
+
+/// The objects of one cluster, and what they are together.
+type Held = (u64, u64);
+
+impl Run {
+    /// Compares until both say the same, or for a while.
+    pub(super) async fn compare(&mut self, step: &mut StepResult) -> Result<()> {
+        let began = Instant::now();
+        loop {
+            let truth = self.truth().await?;
+            let said = self.said().await?;
+            let wrong: Vec<&String> =
+                truth.held.keys().filter(|name| said.get(*name) != truth.held.get(*name)).collect();
+            if wrong.is_empty() || began.elapsed() > PATIENCE {
+                let objects: u64 = truth.held.values().map(|(objects, _)| objects).sum();
+                step.figures.insert("objects".into(), objects as f64);
+                step.figures.insert("clusters-wrong".into(), wrong.len() as f64);
+                // Nothing is deleted in a scenario, so that nothing may be removed.
+                step.figures.insert("removals".into(), truth.removals as f64);
+                if !wrong.is_empty() {
+                    let named = wrong.iter().take(NAMED).map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
+                    self.problems.push(format!("the hub is wrong about {} clusters, such as {named}", wrong.len()));
+                }
+                if truth.removals > 0 {
+                    self.problems.push(format!("agents removed {} objects that nobody deleted", truth.removals));
+                }
+                return Ok(());
+            }
+            sleep(Duration::from_secs(1)).await;
+        }
+    }
+
+    async fn truth(&self) -> Result<Truth> {
+        let mut truth = Truth::default();
+        for answer in order_all(&self.drivers, &Order::Truth).await? {
+            let Answer::Truth { clusters } = answer else { bail!("a driver does not say what its clusters hold") };
+            for held in clusters {
+                truth.removals += held.removals;
+                truth.held.insert(held.name, (held.objects, held.digest));
+            }
+        }
+        Ok(truth)
+    }
+
+    /// Reads every object of the run's clusters from the hub.
+    async fn said(&self) -> Result<BTreeMap<String, Held>> {
+        let mut said: BTreeMap<String, Held> = BTreeMap::new();
+        let mut token = String::new();
+        loop {
+            let page = self.hub.objects(PAGE, token).await?;
+            for object in page.objects {
+                if !OWN_WORKSPACE.workspaces.contains(&object.workspace.as_str()) {
+                    continue;
+                }
+                let status = object.status.context("an object without a status")?;
+                let health = Health::try_from(status.health()).map_or("unspecified", |health| health.as_str());
+                let key = status.key.context("an object without a key")?;
+                let key = ObjectKey::new(&key.group, &key.kind, &key.namespace, &key.name);
+                let held = said.entry(object.cluster).or_default();
+                *held = (held.0 + 1, held.1.wrapping_add(digest(&key, &status.revision, health)));
+            }
+            token = page.next_page_token;
+            if token.is_empty() {
+                return Ok(said);
+            }
+        }
+    }
+}
+
+/// What the clusters hold.
+#[derive(Default)]
+struct Truth {
+    held: BTreeMap<String, Held>,
+    removals: u64,
+}
+
+impl HubUnderTest {
+    /// Takes everything out of a hub again that a run made there.
+    pub(super) async fn forget(&self, fixture: &Fixture, clusters: u32) -> Result<()> {
+        for number in 0..clusters {
+            let request = DetachRequest {
+                workspace: fixture.workspaces[0].to_owned(),
+                name: fleet::name(number),
+                forget: true,
+                ..DetachRequest::default()
+            };
+            self.call(request, |mut hub, request| async move { hub.detach(request).await }).await?;
+        }
+        let namespaced = [("assignment", EVERYBODY.name), ("assignment", ONE.name), ("addon", ADDON)];
+        let namespaced = namespaced.map(|(kind, name)| (kind, fixture.namespace, name));
+        let workspaces = fixture.workspaces.iter().map(|name| ("workspace", "", *name));
+        for (kind, namespace, name) in namespaced.into_iter().chain(workspaces) {
+            let mut request = DeleteRequest {
+                kind: kind.to_owned(),
+                namespace: namespace.to_owned(),
+                name: name.to_owned(),
+                approved_count: None,
+            };
+            let shown = self.call(request.clone(), |mut hub, request| async move { hub.delete(request).await }).await?;
+            request.approved_count = Some(shown.installs);
+            self.call(request, |mut hub, request| async move { hub.delete(request).await }).await?;
+        }
+        Ok(())
+    }
+}
