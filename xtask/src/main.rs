@@ -10,6 +10,7 @@ mod codegen;
 mod crds;
 mod demo;
 mod images;
+mod loadtest;
 mod simulate;
 mod test;
 
@@ -37,6 +38,8 @@ enum Command {
     Chaos(chaos::ChaosArguments),
     /// Measures a hub with 1,000 simulated clusters against a bare gRPC floor, and an agent on a real cluster.
     Bench(bench::BenchArguments),
+    /// Builds everything at full speed and runs a load test, such as `cargo xtask loadtest run loadtest/scenarios/numbers.toml`.
+    Loadtest(loadtest::LoadtestArguments),
     /// Builds static programs and an OCI image of each, without a container engine.
     Images(images::ImagesArguments),
     /// Generates the committed code of the protos anew.
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         Command::Simulate(arguments) => simulate::run(&arguments),
         Command::Chaos(arguments) => chaos::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Loadtest(arguments) => loadtest::run(&arguments),
         Command::Images(arguments) => images::run(&arguments),
         Command::Codegen => codegen::run(),
         Command::Crds => crds::run(),

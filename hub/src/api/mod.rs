@@ -44,6 +44,7 @@ use crate::sync::Sync;
 use permit::caller;
 
 pub(crate) use clusters::connection;
+use problems::ProblemsOf;
 pub use problems::{FoundProblem, Problems};
 
 /// What the admin API works with.
@@ -84,6 +85,8 @@ pub struct AdminParts {
 pub struct Admin {
     parts: AdminParts,
     started: starling_model::Millis,
+    /// The problems of the newest fleet that was asked for them: looking for them costs the whole fleet.
+    resource_problems: ProblemsOf,
 }
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -93,7 +96,7 @@ impl Admin {
     #[must_use]
     pub fn new(parts: AdminParts) -> Self {
         let started = parts.clock.now();
-        Self { parts, started }
+        Self { parts, started, resource_problems: ProblemsOf::default() }
     }
 
     fn fleet(&self) -> Arc<Fleet> {

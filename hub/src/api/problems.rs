@@ -79,14 +79,41 @@ impl Problems {
     }
 }
 
-impl Admin {
-    /// Lists the problems that a caller sees: of the objects that the caller may list, and all where the caller may list all.
-    pub(super) async fn problems_in_sight(&self, caller: &Caller, fleet: &Fleet) -> Result<Vec<v1::Problem>, Status> {
-        let of_source = self.parts.gather.problems().await.value;
-        let of_resources = fleet.problems().into_iter().map(|problem| {
+/// The problems of one fleet, remembered until they are asked for of another.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ProblemsOf(Arc<Mutex<Option<Remembered>>>);
+
+/// A fleet and its problems.
+type Remembered = (Arc<Fleet>, Arc<Vec<FoundProblem>>);
+
+impl ProblemsOf {
+    fn get(&self, fleet: &Arc<Fleet>) -> Arc<Vec<FoundProblem>> {
+        let mut remembered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((of, problems)) = &*remembered
+            && Arc::ptr_eq(of, fleet)
+        {
+            return Arc::clone(problems);
+        }
+        let found = fleet.problems().into_iter().map(|problem| {
             let file = fleet.input(&problem.key).map(|record| record.file.clone()).unwrap_or_default();
             FoundProblem { file, ..of_resource(&problem) }
         });
+        let problems = Arc::new(found.collect());
+        *remembered = Some((Arc::clone(fleet), Arc::clone(&problems)));
+        problems
+    }
+}
+
+impl Admin {
+    /// Lists the problems that a caller sees: of the objects that the caller may list, and all where the caller may list all.
+    pub(super) async fn problems_in_sight(
+        &self,
+        caller: &Caller,
+        fleet: &Arc<Fleet>,
+    ) -> Result<Vec<v1::Problem>, Status> {
+        let of_source = self.parts.gather.problems().await.value;
+        let of_resources = self.resource_problems.get(fleet);
+        let of_resources = of_resources.iter().cloned();
         let problems: Vec<v1::Problem> = of_source.into_iter().chain(of_resources).map(Into::into).collect();
         let mut reaches: BTreeMap<Kind, Reach> = BTreeMap::new();
         for kind in Kind::ALL {

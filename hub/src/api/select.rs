@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use starling_hub_core::fleet::Fleet;
+use starling_hub_core::fleet::{ClusterInput, Fleet};
+use starling_hub_core::resources::Kind;
 use starling_hub_core::selector::LabelSelector;
 use starling_model::{ClusterId, ErrorCode, ResourceName};
 use starling_proto::v1;
@@ -42,13 +43,19 @@ impl Admin {
                 && (selector.names.is_empty() || selector.names.contains(&name.name))
                 && labels.matches(own)
         };
-        let managed = fleet.managed_clusters().map(|cluster| {
+        let managed: Vec<ClusterInput> = match selector.names.is_empty() {
+            true => fleet.managed_clusters().collect(),
+            false => named(fleet, selector),
+        };
+        let managed = managed.into_iter().map(|cluster| {
             let is_wanted = wanted(&cluster.name(), &cluster.document().metadata.labels);
             (Known { id: cluster.id, name: cluster.name() }, is_wanted)
         });
         let unlabelled = BTreeMap::new();
-        // Those that nobody manages are in no workspace and have no labels.
-        let may_have_unassigned = selector.workspace.is_empty() && labels.matches(&unlabelled);
+        // Those that nobody manages are in no workspace, have no labels, and are called by their identity.
+        let may_be_identity =
+            selector.names.is_empty() || selector.names.iter().any(|name| name.parse::<ClusterId>().is_ok());
+        let may_have_unassigned = selector.workspace.is_empty() && may_be_identity && labels.matches(&unlabelled);
         let ids = match may_have_unassigned {
             true => self.parts.gather.unassigned().await.value,
             false => BTreeSet::new(),
@@ -79,6 +86,21 @@ impl Admin {
             _ => Ok(None),
         }
     }
+}
+
+/// Returns the managed clusters of a selector's names; costs these, and not the fleet.
+fn named(fleet: &Fleet, selector: &v1::ClusterSelector) -> Vec<ClusterInput> {
+    let workspaces = match selector.workspace.is_empty() {
+        true => fleet.namespaces_of(Kind::ManagedCluster),
+        false => BTreeSet::from([selector.workspace.clone()]),
+    };
+    let names: BTreeSet<&String> = selector.names.iter().collect();
+    let named = names.iter().flat_map(|name| workspaces.iter().map(move |workspace| (workspace, name)));
+    named
+        .filter_map(|(workspace, name)| fleet.cluster_named(workspace, name))
+        // Of several documents for one cluster, it is known by the first.
+        .filter(|cluster| fleet.cluster(cluster.id).is_some_and(|first| first.name() == cluster.name()))
+        .collect()
 }
 
 /// Returns the name of a cluster.

@@ -37,7 +37,7 @@ impl Admin {
         let Members { shards, reasons, unanswered } = self.members(&fleet).await;
         Ok(v1::ListShardsResponse {
             epoch: fleet.ring().map_or(0, |ring| ring.epoch),
-            clusters: fleet.managed_clusters().count() as u64,
+            clusters: fleet.cluster_count() as u64,
             moving: shards.iter().map(|shard| shard.clusters_moving).sum(),
             reasons,
             note: if fleet.ring().is_none() { ONE_PROCESS.to_owned() } else { String::new() },
@@ -86,7 +86,7 @@ impl Admin {
             let mut shard = row.tell(self.parts.seen.is_some());
             shard.steward = seen.steward.as_ref().is_some_and(|claim| claim.name == name);
             shard.clusters_owned = match fleet.ring() {
-                None => fleet.managed_clusters().count() as u64,
+                None => fleet.cluster_count() as u64,
                 Some(_) => owned.get(name).copied().unwrap_or_default(),
             };
             if shard.address.is_empty() {

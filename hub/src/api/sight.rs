@@ -1,7 +1,5 @@
 //! What a caller sees of clusters, assignments and what runs for them.
 
-use std::collections::BTreeSet;
-
 use starling_hub_core::fleet::Fleet;
 use starling_hub_core::index::Visible;
 use starling_hub_core::resources::{InputKey, Kind, PLATFORM_NAMESPACE};
@@ -77,7 +75,7 @@ impl Admin {
         kind: Kind,
         namespace: &str,
     ) -> Result<Reach, Status> {
-        let there = || There { namespaces: namespaces(fleet, kind), objects: Vec::new() };
+        let there = || There { namespaces: fleet.namespaces_of(kind), objects: Vec::new() };
         let wanted = Wanted { namespace, names: &[], there: &there };
         self.reach(caller, Verb::List, Resource::of(kind), wanted).await
     }
@@ -89,7 +87,7 @@ impl Admin {
         fleet: &Fleet,
         namespace: &str,
     ) -> Result<Reach, Status> {
-        let there = || There { namespaces: namespaces(fleet, Kind::AddonAssignment), objects: Vec::new() };
+        let there = || There { namespaces: fleet.namespaces_of(Kind::AddonAssignment), objects: Vec::new() };
         let wanted = Wanted { namespace, names: &[], there: &there };
         self.reach(caller, Verb::Get, Resource::AssignmentObjects, wanted).await
     }
@@ -170,7 +168,7 @@ fn wanted_clusters<'a>(selector: Option<&'a v1::ClusterSelector>, there: &'a (dy
 }
 
 fn clusters_there(fleet: &Fleet, selector: Option<&v1::ClusterSelector>) -> There {
-    let namespaces = namespaces(fleet, Kind::ManagedCluster);
+    let namespaces = fleet.namespaces_of(Kind::ManagedCluster);
     let names = selector.map_or([].as_slice(), |selector| selector.names.as_slice());
     let named = namespaces.iter().flat_map(|namespace| names.iter().map(move |name| (namespace, name)));
     let is_there = |(namespace, name): &(&String, &String)| {
@@ -182,21 +180,9 @@ fn clusters_there(fleet: &Fleet, selector: Option<&v1::ClusterSelector>) -> Ther
 
 /// Returns the namespaces whose assignments may reach the clusters of a workspace; of an empty one, any.
 fn assignments_there(fleet: &Fleet, workspace: &str) -> There {
-    let mut namespaces = namespaces(fleet, Kind::AddonAssignment);
+    let mut namespaces = fleet.namespaces_of(Kind::AddonAssignment);
     if !workspace.is_empty() {
         namespaces.retain(|namespace| namespace == workspace || namespace == PLATFORM_NAMESPACE);
     }
     There { namespaces, objects: Vec::new() }
-}
-
-/// Returns the namespaces that hold resources of a kind.
-pub(super) fn namespaces(fleet: &Fleet, kind: Kind) -> BTreeSet<String> {
-    let mut namespaces = BTreeSet::new();
-    for record in fleet.inputs_of(kind) {
-        // Ten thousand clusters are in few namespaces.
-        if !namespaces.contains(record.resource.namespace()) {
-            namespaces.insert(record.resource.namespace().to_owned());
-        }
-    }
-    namespaces
 }

@@ -55,15 +55,16 @@ impl Admin {
     }
 
     async fn numbers(&self, caller: &Caller, fleet: &Fleet, clusters: &Reach) -> Result<Numbers, Status> {
-        let mut selected = self.select(fleet, None).await?;
         let sight = self.faint_sight(caller, fleet, None, None).await?;
         let visible = sight.visible(fleet);
         if clusters.is_everywhere() && visible.is_none() {
             let Gathered { value: overview, unanswered } = self.parts.gather.overview().await;
             let unanswered = unanswered.into_iter().collect();
             let (live, ready, objects) = (overview.live, overview.ready, overview.health.total());
-            return Ok(Numbers { clusters: selected.len() as u64, live, ready, objects, unanswered });
+            let clusters = (fleet.cluster_count() + self.parts.gather.unassigned().await.value.len()) as u64;
+            return Ok(Numbers { clusters, live, ready, objects, unanswered });
         }
+        let mut selected = self.select(fleet, None).await?;
         selected.retain(|known| clusters.covers(&known.name.namespace, &known.name.name));
         let filter = Filter { visible, ..Filter::default() };
         let objects = self.parts.gather.objects(&filter, None, 0).await.value.page.total;

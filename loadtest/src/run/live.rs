@@ -61,7 +61,8 @@ fn line(step: &str, in_step: Duration, whole: Duration, samples: &Samples, probe
     let mut line = format!("{:7.1} s  {step} {:.0} s", whole.as_secs_f64(), in_step.as_secs_f64());
     let all = samples.all();
     let Some(newest) = all.last() else { return line };
-    let count = |name: &str| newest.counters.get(name).copied().unwrap_or_default();
+    let counters = samples.newest_counters();
+    let count = |name: &str| counters.get(name).copied().unwrap_or_default();
     // Text is written to memory, which does not fail.
     let _ =
         write!(line, "  {:.0} live, {:.0} ready", count("starling_clusters_live"), count("starling_clusters_ready"));

@@ -312,11 +312,12 @@ impl Run {
         let samples = self.samples.all();
         let peak = samples.iter().filter_map(|sample| sample.hub_resident_bytes).fold(0.0, f64::max);
         figures.insert(format!("{HUB}.peak-resident-bytes"), peak);
-        if let Some(last) = samples.last() {
+        let counters = self.samples.newest_counters();
+        if !counters.is_empty() {
             for name in ["starling_resyncs_total", "starling_status_refused_total", "starling_sessions_throttled_total"]
             {
                 let figure = name.trim_start_matches("starling_").trim_end_matches("_total").replace('_', "-");
-                figures.insert(format!("{HUB}.{figure}"), last.counters.get(name).copied().unwrap_or_default());
+                figures.insert(format!("{HUB}.{figure}"), counters.get(name).copied().unwrap_or_default());
             }
         }
     }

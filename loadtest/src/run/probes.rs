@@ -132,11 +132,11 @@ impl ProbeLog {
                 Err(_) => self.note(|probed| probed.failed += 1),
             },
             Question::Page => {
-                let answered = self.until_answered(due, async || hub.objects(PAGE, String::new()).await.is_ok()).await;
+                let answered = self.until_answered(question, due, hub).await;
                 answered.into_iter().for_each(|latency| self.note(|probed| probed.page.record(latency)));
             }
             Question::Count => {
-                let answered = self.until_answered(due, async || hub.status().await.is_ok()).await;
+                let answered = self.until_answered(question, due, hub).await;
                 answered.into_iter().for_each(|latency| self.note(|probed| probed.count.record(latency)));
             }
         }
@@ -146,9 +146,13 @@ impl ProbeLog {
 impl ProbeLog {
     /// Asks again after a failure, as a person would, and returns how long it took from when the question was due until it was
     /// answered; `None` if it was not. What was asked while the hub was down is thus no shorter than the hub was.
-    async fn until_answered(&self, due: Instant, ask: impl AsyncFn() -> bool) -> Option<Duration> {
+    async fn until_answered(&self, question: Question, due: Instant, hub: &HubUnderTest) -> Option<Duration> {
         while due.elapsed() < PATIENCE {
-            if ask().await {
+            let answer = match question {
+                Question::Page => hub.objects(PAGE, String::new()).await.map(drop),
+                Question::Count | Question::Visible => hub.status().await.map(drop),
+            };
+            if answer.is_ok() {
                 return Some(due.elapsed());
             }
             self.note(|probed| probed.failed += 1);

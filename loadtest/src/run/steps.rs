@@ -20,6 +20,9 @@ const LOOK: Duration = Duration::from_millis(10);
 /// How long one change may take before something is wrong.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// A change that no look has seen begin by then was over between two looks.
+const UNNOTICED: Duration = Duration::from_millis(500);
+
 /// The wait between changes: each meets agents at rest.
 const PAUSE: Duration = Duration::from_millis(437);
 
@@ -133,17 +136,17 @@ impl Run {
 
     /// Follows the hub's own counts of an assignment: each look tells how many more were there by then.
     async fn acknowledged(&self, subject: &Subject, began: Instant) -> Result<Curves> {
-        let mut curves = Curves { acknowledged: Latency::new(), ready: Latency::new() };
+        let (mut applied, mut ready) = (Vec::new(), Vec::new());
         loop {
             let assignment = self.hub.assignment(OWN_WORKSPACE.namespace, subject.name).await?;
             let (at, selected) = (began.elapsed(), assignment.selected);
-            for (curve, count) in
-                [(&mut curves.acknowledged, assignment.applied), (&mut curves.ready, assignment.ready)]
-            {
-                curve.record_n(at, count.saturating_sub(curve.samples()));
-            }
-            if selected > 0 && curves.acknowledged.samples() >= selected && curves.ready.samples() >= selected {
-                return Ok(curves);
+            applied.push((at, assignment.applied));
+            ready.push((at, assignment.ready));
+            // What is ready right after a change is ready with what was before it.
+            let has_begun = applied.iter().any(|(_, count)| *count < selected);
+            let is_over = assignment.applied >= selected && assignment.ready >= selected;
+            if selected > 0 && is_over && (has_begun || at > UNNOTICED) {
+                return Ok(Curves { acknowledged: latency_of(&applied), ready: latency_of(&ready) });
             }
             if at > PATIENCE {
                 bail!(
@@ -185,8 +188,8 @@ impl Run {
                 ));
             }
         }
-        // The counter is read twice a second.
-        sleep(Duration::from_secs(1)).await;
+        // The counter is read every two seconds.
+        sleep(Duration::from_millis(2100)).await;
         if let (Some(before), Some(after)) = (before, self.counter("starling_status_changes_total")) {
             step.figures.insert("hub-changes-per-second".into(), (after - before) / took);
         }
@@ -222,7 +225,7 @@ impl Run {
     }
 
     fn counter(&self, name: &str) -> Option<f64> {
-        self.samples.newest()?.counters.get(name).copied()
+        self.samples.newest_counters().get(name).copied()
     }
 
     fn put_down_probes(&self, step: &mut StepResult) {
@@ -263,6 +266,19 @@ impl Run {
     }
 }
 
+/// Reads latencies off counts over time: a cluster is there from the last look on before which it was not. The hub counts those
+/// that it has not planned anew yet, so that a count may fall before it grows.
+fn latency_of(counts: &[(Duration, u64)]) -> Latency {
+    let mut latency = Latency::new();
+    let mut there = 0;
+    for (index, (at, _)) in counts.iter().enumerate() {
+        let stays = counts[index..].iter().map(|(_, count)| *count).min().unwrap_or_default();
+        latency.record_n(*at, stays.saturating_sub(there));
+        there = there.max(stays);
+    }
+    latency
+}
+
 /// How many clusters were where, by when.
 struct Curves {
     acknowledged: Latency,
@@ -271,4 +287,18 @@ struct Curves {
 
 fn add(step: &mut StepResult, name: &str, latency: &Latency) {
     step.latencies.entry(name.to_owned()).or_default().add(latency);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_that_fall_first_do_not_count() {
+        let at = Duration::from_millis;
+        let latency = latency_of(&[(at(10), 8), (at(20), 0), (at(30), 4), (at(40), 3), (at(50), 10)]);
+        assert_eq!(latency.samples(), 10);
+        let close = |quantile: f64, millis: f64| (latency.quantile_ms(quantile).expect("samples") - millis).abs() < 0.1;
+        assert!(close(0.3, 30.0) && close(0.31, 50.0) && close(1.0, 50.0), "{latency:?}");
+    }
 }

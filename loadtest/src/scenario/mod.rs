@@ -429,4 +429,20 @@ mod tests {
         assert!(wrong("seconds = 5", "seconds = 5\nfast = true").contains("fast"));
         assert!(wrong("per-mille = 500", "per-mille = 1001").contains("of a thousand"));
     }
+
+    #[test]
+    fn the_scenarios_that_come_along_are_ones() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+        let files: Vec<_> = std::fs::read_dir(folder).expect("list the scenarios").collect();
+        assert!(files.len() >= 8);
+        for file in files {
+            let path = file.expect("an entry").path();
+            let text = std::fs::read_to_string(&path).expect("read a scenario");
+            let scenario = Scenario::parse(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+            assert_eq!(name, Some(scenario.name.clone()), "it is called as its file is");
+            let again = Scenario::parse(&toml::to_string(&scenario).expect("written")).expect("read again");
+            assert_eq!(again, scenario);
+        }
+    }
 }

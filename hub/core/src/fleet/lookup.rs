@@ -1,6 +1,6 @@
 //! Lookups in a fleet.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use starling_model::{ClusterId, Digest, ResourceName, Uid};
@@ -86,25 +86,42 @@ impl Fleet {
     /// the oldest, then the first by name.
     #[must_use]
     pub fn cluster(&self, id: ClusterId) -> Option<ClusterInput> {
-        let keys = self.claims.get(&id)?;
-        let record = keys
-            .iter()
-            .filter_map(|key| {
-                self.inputs.get(key).map(|record| ((record.missing.is_some(), record.since, key), record))
-            })
-            .min_by(|(order, _), (other, _)| order.cmp(other))
-            .map(|(_, record)| record)?;
-        Some(ClusterInput { id, record: Arc::clone(record) })
+        first_claim(id, self.claims.get(&id)?)
     }
 
     /// Returns every managed cluster once, by identity.
     pub fn managed_clusters(&self) -> impl Iterator<Item = ClusterInput> {
-        self.claims.iter().filter_map(|(id, _)| self.cluster(*id))
+        self.claims.iter().filter_map(|(id, claims)| first_claim(*id, claims))
+    }
+
+    /// Tells whether any ManagedCluster names an identity.
+    #[must_use]
+    pub fn is_managed(&self, id: &ClusterId) -> bool {
+        self.claims.get(id).is_some()
+    }
+
+    /// Returns how many managed clusters there are.
+    #[must_use]
+    pub fn cluster_count(&self) -> usize {
+        self.claims.len()
+    }
+
+    /// Returns the namespaces that hold resources of a kind; costs what there are of these.
+    #[must_use]
+    pub fn namespaces_of(&self, kind: Kind) -> BTreeSet<String> {
+        let mut namespaces = BTreeSet::new();
+        let mut from = InputKey::new(kind, "", "");
+        while let Some((key, _)) = self.inputs.range(from..).next().filter(|(key, _)| key.kind == kind) {
+            namespaces.insert(key.namespace.clone());
+            // Nothing sorts between a text and the same with a NUL behind it.
+            from = InputKey::new(kind, format!("{}\0", key.namespace), "");
+        }
+        namespaces
     }
 
     /// Returns the ManagedCluster documents that claim an identity.
     pub fn claims(&self, id: ClusterId) -> impl Iterator<Item = &InputKey> {
-        self.claims.get(&id).into_iter().flat_map(|keys| keys.iter())
+        self.claims.get(&id).into_iter().flat_map(|claims| claims.keys())
     }
 
     /// Returns the identity of the ManagedCluster of a name.
@@ -312,4 +329,9 @@ impl Fleet {
         let record = self.input(&InputKey::new(kind, namespace, tombstone.spec.name.as_str()))?;
         (record.uid == tombstone.spec.uid).then(|| Arc::clone(record))
     }
+}
+
+fn first_claim(id: ClusterId, claims: &BTreeMap<InputKey, Arc<InputRecord>>) -> Option<ClusterInput> {
+    let first = claims.iter().min_by_key(|(key, record)| (record.missing.is_some(), record.since, *key))?.1;
+    Some(ClusterInput { id, record: Arc::clone(first) })
 }

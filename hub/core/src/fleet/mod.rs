@@ -8,7 +8,7 @@ mod lookup;
 mod problems;
 mod shared_map;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use starling_model::{ClusterId, Digest, Guard, Millis, Position, ResourceName, Uid};
@@ -44,8 +44,8 @@ pub struct Fleet {
     clusters: SharedMap<ClusterId, ClusterRecord>,
     tokens: SharedMap<Digest, TokenRecord>,
     join_tokens: SharedMap<Digest, JoinTokenRecord>,
-    /// The ManagedCluster documents that name a cluster; more than one is a problem.
-    claims: SharedMap<ClusterId, BTreeSet<InputKey>>,
+    /// The ManagedCluster documents that name a cluster, each the very record of `inputs`; more than one is a problem.
+    claims: SharedMap<ClusterId, BTreeMap<InputKey, Arc<InputRecord>>>,
     /// The tombstones that list a cluster.
     listed: SharedMap<ClusterId, BTreeSet<Uid>>,
     /// The tombstones for all clusters of a namespace.
@@ -245,18 +245,25 @@ impl Fleet {
     fn put_input(&mut self, record: &InputRecord) {
         let key = record.resource.key();
         self.delete_input(&key);
+        let record = Arc::new(record.clone());
         if let Resource::ManagedCluster(cluster) = &record.resource {
-            self.claims.update(cluster.id(&self.name), |keys| {
-                keys.insert(key.clone());
+            self.claims.update(cluster.id(&self.name), |claims| {
+                claims.insert(key.clone(), Arc::clone(&record));
             });
         }
-        self.inputs.insert(key, record.clone());
+        self.inputs.insert_shared(key, record);
     }
 
     fn delete_input(&mut self, key: &InputKey) {
         let Some(record) = self.inputs.remove(key) else { return };
         if let Resource::ManagedCluster(cluster) = &record.resource {
-            remove_from(&mut self.claims, &cluster.id(&self.name), key);
+            let id = cluster.id(&self.name);
+            self.claims.update(id, |claims| {
+                claims.remove(key);
+            });
+            if self.claims.get(&id).is_some_and(|claims| claims.is_empty()) {
+                self.claims.remove(&id);
+            }
         }
     }
 

@@ -16,7 +16,11 @@ impl<K: Ord + Clone, V> SharedMap<K, V> {
     }
 
     pub(crate) fn insert(&mut self, key: K, value: V) {
-        self.0.insert_mut(key, Arc::new(value));
+        self.insert_shared(key, Arc::new(value));
+    }
+
+    pub(crate) fn insert_shared(&mut self, key: K, value: Arc<V>) {
+        self.0.insert_mut(key, value);
     }
 
     pub(crate) fn remove(&mut self, key: &K) -> Option<Arc<V>> {

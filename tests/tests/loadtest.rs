@@ -1,0 +1,102 @@
+//! The load test, run as a platform team runs it: on a hub that it starts, and on one that is there already.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use starling_harness::{Hub, HubOptions, StarlingPrograms};
+
+/// Runs `starling-loadtest`.
+fn loadtest(arguments: &[&str], folder: &Path) -> Output {
+    let program = StarlingPrograms::of_this_build().expect("the programs are built").path("starling-loadtest");
+    Command::new(program).args(arguments).current_dir(folder).output().expect("start the load test")
+}
+
+fn scenario(name: &str) -> String {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests is a folder of the checkout");
+    file.join("loadtest/scenarios").join(name).display().to_string()
+}
+
+/// Returns the one line of figures.
+fn line(output: &Output) -> Value {
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {said}"))
+}
+
+#[test]
+fn every_step_runs_against_a_hub_of_its_own_and_two_runs_compare() {
+    let folder = tempfile::tempdir().expect("make a folder");
+    let told = line(&loadtest(&["run", &scenario("smoke.toml"), "--out", "one", "-o", "json"], folder.path()));
+    assert_eq!((&told["passed"], &told["clusters"]), (&Value::Bool(true), &Value::from(60)));
+    let figures = told["figures"].as_object().expect("figures");
+    for figure in [
+        "start.live-seconds",
+        "change.acknowledged-ms.p99",
+        "change-one.received-ms.p99",
+        "storm.hub-changes-per-second",
+        "reconnect.live-seconds",
+        "kill-hub.whole-seconds",
+        "restart-hub.whole-seconds",
+    ] {
+        let value = figures.get(figure).and_then(Value::as_f64);
+        assert!(value.is_some_and(|value| value > 0.0), "{figure} is {value:?}");
+    }
+    for file in ["results.json", "report.md", "report.html"] {
+        assert!(folder.path().join("one").join(file).is_file(), "{file} was written");
+    }
+    let same = loadtest(&["compare", "one", "one"], folder.path());
+    assert_eq!(String::from_utf8_lossy(&same.stdout), "nothing differs by 5 % or more\n");
+}
+
+#[test]
+fn a_hub_that_is_there_is_left_as_it_was() {
+    let folder = tempfile::tempdir().expect("make a folder");
+    let programs = StarlingPrograms::of_this_build().expect("the programs are built");
+    let hub = Hub::start(&programs, &HubOptions::below(folder.path(), "there")).expect("start a hub");
+    let directory = hub.options().directory.clone();
+    let config = hub.context_file().display().to_string();
+    let small = folder.path().join("small.toml");
+    let text = "name = \"small\"\n[fleet]\nclusters = 7\ndrivers = 2\nobjects = 5\n[[step]]\nkind = \"change\"\nrounds = 1\n\
+                [thresholds]\n\"end.clusters-wrong\" = { max = 0 }\n";
+    fs::write(&small, text).expect("write a scenario");
+    let metrics = hub.http_address().to_string();
+    let small = small.display().to_string();
+    let run = ["run", &small, "--target", &config, "--metrics", &metrics, "--out", "report", "-o", "json"];
+    let told = line(&loadtest(&run, folder.path()));
+    assert_eq!((&told["passed"], &told["problems"]), (&Value::Bool(true), &Value::Array(Vec::new())));
+    let status = hub.status().expect("ask for the status");
+    assert_eq!((status.clusters, documents(&directory)), (0, Vec::new()), "nothing is left behind");
+    let refused = loadtest(&["run", &scenario("smoke.toml"), "--target", &config], folder.path());
+    assert!(!refused.status.success());
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(said.contains("kill-hub") && said.contains("leave --target out"), "{said}");
+}
+
+#[test]
+fn a_threshold_that_does_not_hold_fails_the_run() {
+    let folder = tempfile::tempdir().expect("make a folder");
+    let text = "name = \"never\"\n[fleet]\nclusters = 1\n[thresholds]\n\"start.live-seconds\" = { max = 0 }\n";
+    fs::write(folder.path().join("never.toml"), text).expect("write a scenario");
+    let output = loadtest(&["run", "never.toml", "--out", "report", "-o", "json"], folder.path());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("FAILED   start.live-seconds"), "{said}");
+    let told: Value = serde_json::from_slice(&output.stdout).expect("the line is printed all the same");
+    assert_eq!(told["failed"], serde_json::json!(["start.live-seconds"]));
+}
+
+/// Lists the files of documents below a folder.
+fn documents(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).expect("list a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            found.extend(documents(&path));
+        } else {
+            found.push(path);
+        }
+    }
+    found
+}
