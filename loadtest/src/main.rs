@@ -18,6 +18,11 @@ use starling_loadtest::truth;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+/// Thousands of agents in one process make and free small things all the time; what the system's allocator takes for that would be
+/// missing from the hub, which shares the machine.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// One cluster in this many has an object that fails, so that there is something to find.
 const FAILING_STRIDE: usize = 20;
 

@@ -32,8 +32,8 @@ pub(super) fn answer(shard: &Shard, problems: &Problems, load: &Load, asked: &As
         Question::Complete(ids) => Answer::Complete(ids.iter().filter(|id| shard.is_complete(id)).copied().collect()),
         Question::Unassigned => {
             let fleet = shard.fleet();
-            let ids = shard.identities().into_iter().filter(|id| told.covers(id) && !fleet.is_managed(id));
-            Answer::Unassigned(ids.collect())
+            let ids = fleet.unmanaged(shard.identities().into_iter());
+            Answer::Unassigned(ids.filter(|id| told.covers(id)).collect())
         }
         Question::Problems => Answer::Problems(problems.found()),
         Question::Process => Answer::Process(shard.process_figures(load)),
@@ -44,7 +44,7 @@ pub(super) fn answer(shard: &Shard, problems: &Problems, load: &Load, asked: &As
 fn installs(shard: &Shard, told: &Told, query: &InstallQuery) -> InstallPage {
     let fleet = shard.fleet();
     let managed = fleet.managed_clusters().map(|cluster| (cluster.id, cluster.name()));
-    let unassigned = shard.identities().into_iter().filter(|id| !fleet.is_managed(id));
+    let unassigned = fleet.unmanaged(shard.identities().into_iter());
     let unassigned = unassigned.map(|id| (id, starling_model::ResourceName::new("", id.to_string())));
     let is_asked = |id: &ClusterId| {
         told.covers(id)

@@ -67,6 +67,7 @@ impl Directory {
                 continue;
             }
             let read = read_file(&path, &file);
+            parsed.note_places(&file, &read.content);
             // What could not be read now may be readable next time, and what was read may be of a later version than was listed.
             if read.is_of_its_text && Version::at(&path).is_ok_and(|now| now == version) {
                 parsed.remember(&file, version, &read);
@@ -89,10 +90,17 @@ impl Directory {
     /// # Errors
     /// The first edit that could not be made; those before it are made.
     pub(super) fn put_blocking(&self, resources: &[Resource]) -> Result<(), EditError> {
-        let places = self.places();
+        let mut places = None;
         for resource in resources {
             let (key, text) = (resource.key(), edit::to_yaml(resource));
-            match places.get(&key) {
+            let known = self.parsed().place(&key);
+            if let Some(file) = known
+                && self.rewrite(&file, |old| edit::replace(old, &key, &text)).is_ok()
+            {
+                continue;
+            }
+            // Where it was read it is no more, or it was read in several: look everywhere.
+            match places.get_or_insert_with(|| self.places()).get(&key) {
                 Some(file) => self.rewrite(file, |old| edit::replace(old, &key, &text))?,
                 None => self.put_new(&edit::own_file(&key), &text)?,
             }

@@ -1,6 +1,6 @@
 //! What files held when they were last read, so that one edit among ten thousand files parses one file.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use starling_hub_core::resources::InputKey;
 use starling_hub_core::steward::SourceFile;
 
 use super::Unreadable;
@@ -19,6 +20,9 @@ const REMEMBERED: Duration = Duration::from_secs(2);
 /// How old a change must be before a file counts as written to its end: a file that is being written in place looks like a
 /// shorter one, and half a document may well be valid.
 pub(super) const SETTLED: Duration = Duration::from_millis(700);
+
+/// Documents more than files whose places are noted before all are forgotten.
+const PLACES: usize = 100_000;
 
 /// What one file holds.
 #[derive(Clone, Debug)]
@@ -44,6 +48,8 @@ pub(super) struct ParsedFiles {
     files: HashMap<String, (Version, Parsed)>,
     /// Files that we put in place whole ourselves, as they were then: these need no time to settle.
     own: HashMap<String, Version>,
+    /// In which files each document was ever read: where to look first, and no more than that.
+    places: HashMap<InputKey, BTreeSet<String>>,
 }
 
 impl ParsedFiles {
@@ -51,6 +57,25 @@ impl ParsedFiles {
     pub(super) fn keep<T>(&mut self, files: &BTreeMap<String, T>) {
         self.files.retain(|file, _| files.contains_key(file));
         self.own.retain(|file, _| files.contains_key(file));
+        if self.places.len() > 2 * files.len() + PLACES {
+            self.places.clear();
+        }
+    }
+
+    /// Notes which documents a file holds.
+    pub(super) fn note_places(&mut self, file: &str, content: &SourceFile) {
+        for (_, resource) in &content.documents {
+            let places = self.places.entry(resource.key()).or_default();
+            if !places.contains(file) {
+                places.insert(file.to_owned());
+            }
+        }
+    }
+
+    /// Returns the one file in which a document was ever read; `None` if there are several, or none.
+    pub(super) fn place(&self, key: &InputKey) -> Option<String> {
+        let places = self.places.get(key)?;
+        places.first().filter(|_| places.len() == 1).cloned()
     }
 
     /// Notes that a file was just put in place whole.

@@ -165,6 +165,7 @@ impl HubUnderTest {
     ) -> Result<Instant> {
         let began = Instant::now();
         loop {
+            let began_look = Instant::now();
             let status = self.status().await?;
             if is_there(&status) {
                 return Ok(Instant::now());
@@ -176,7 +177,7 @@ impl HubUnderTest {
                 let (clusters, live, ready) = (status.clusters, status.live, status.ready);
                 bail!("waited {} s for {what}: {clusters} clusters, {live} live, {ready} ready", patience.as_secs());
             }
-            sleep(LOOK).await;
+            sleep(rest(LOOK, began_look.elapsed())).await;
         }
     }
 
@@ -189,6 +190,11 @@ impl HubUnderTest {
         let client = self.client.read().await.clone();
         client.call(message, method).await.map_err(|error| anyhow!("the hub: {error}"))
     }
+}
+
+/// Returns how long to wait between two looks at the hub's counts, so that looking does not become the load.
+pub(super) fn rest(least: Duration, took: Duration) -> Duration {
+    least.max(took * 10)
 }
 
 /// Starts the hub's process; it is killed when its handle is dropped.

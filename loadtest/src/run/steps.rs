@@ -8,6 +8,7 @@ use tokio::time::sleep;
 
 use super::Run;
 use super::drivers::order_all;
+use super::hub::rest;
 use crate::drive::{Answer, Moment, Order};
 use crate::fixture::{EVERYBODY, ONE, OWN_WORKSPACE, Subject};
 use crate::latency::Latency;
@@ -138,6 +139,7 @@ impl Run {
     async fn acknowledged(&self, subject: &Subject, began: Instant) -> Result<Curves> {
         let (mut applied, mut ready) = (Vec::new(), Vec::new());
         loop {
+            let looked = Instant::now();
             let assignment = self.hub.assignment(OWN_WORKSPACE.namespace, subject.name).await?;
             let (at, selected) = (began.elapsed(), assignment.selected);
             applied.push((at, assignment.applied));
@@ -155,7 +157,7 @@ impl Run {
                     assignment.ready
                 );
             }
-            sleep(LOOK).await;
+            sleep(rest(LOOK, looked.elapsed())).await;
         }
     }
 

@@ -100,6 +100,15 @@ impl Fleet {
         self.claims.get(id).is_some()
     }
 
+    /// Returns those of some identities, which come in order, that no ManagedCluster names; one walk through both.
+    pub fn unmanaged(&self, ids: impl Iterator<Item = ClusterId>) -> impl Iterator<Item = ClusterId> {
+        let mut managed = self.claims.iter().map(|(id, _)| *id).peekable();
+        ids.filter(move |id| {
+            while managed.next_if(|next| next < id).is_some() {}
+            managed.peek() != Some(id)
+        })
+    }
+
     /// Returns how many managed clusters there are.
     #[must_use]
     pub fn cluster_count(&self) -> usize {

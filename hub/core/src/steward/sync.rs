@@ -13,21 +13,24 @@ use super::{Answer, Context, Decision, DocumentProblem, Refusal, SyncInputs, Syn
 use crate::change::Change;
 use crate::fleet::{Fleet, Problem};
 use crate::records::InputRecord;
-use crate::resources::InputKey;
+use crate::resources::{InputKey, Kind, Resource};
 
 pub(super) fn decide(fleet: &Fleet, sync: &SyncInputs, context: &mut Context<'_>) -> Result<Decision, Refusal> {
-    let reading = Reading::of(fleet, sync);
+    let mut reading = Reading::of(fleet, sync);
     let mut draft = Draft::new(fleet, context);
-    let mut synced = Synced { problems: reading.problems, changed: 0 };
+    let mut synced = Synced { problems: std::mem::take(&mut reading.problems), changed: 0 };
     let source = SyncedFiles { sync, named: &reading.named };
-    for found in reading.taken.values() {
+    for found in reading.to_take() {
         take(&mut draft, context, &source, found, &mut synced);
     }
     for record in fleet.inputs() {
-        let key = record.resource.key();
-        if reading.named.contains(&key) || is_unreadable(sync, &record.file) || record.missing.is_some() {
+        if reading.named.contains(&Name::of(&record.resource)) || record.missing.is_some() {
             continue;
         }
+        if is_unreadable(sync, &record.file) {
+            continue;
+        }
+        let key = record.resource.key();
         // A move has taken its place.
         if draft.after.input(&key).is_none() {
             continue;
@@ -38,7 +41,7 @@ pub(super) fn decide(fleet: &Fleet, sync: &SyncInputs, context: &mut Context<'_>
     }
     for record in fleet.all_deleted() {
         // A directory without any file is no evidence either: it may be a volume that is not mounted.
-        let is_gone = !reading.named.contains(&record.key) && !is_unreadable(sync, &record.file);
+        let is_gone = !reading.named.contains(&Name::of_key(&record.key)) && !is_unreadable(sync, &record.file);
         if is_gone && !sync.files.is_empty() {
             draft.change(Change::DeleteDeleted(record.key.clone()));
         }
@@ -56,46 +59,88 @@ fn is_unreadable(sync: &SyncInputs, file: &str) -> bool {
 /// What the directory says.
 struct SyncedFiles<'a> {
     sync: &'a SyncInputs,
-    named: &'a BTreeSet<InputKey>,
+    named: &'a BTreeSet<Name<'a>>,
+}
+
+/// The name of a resource, borrowed: a directory of ten thousand documents is read often, and most of it is as it was.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Name<'a> {
+    kind: Kind,
+    namespace: &'a str,
+    name: &'a str,
+}
+
+impl<'a> Name<'a> {
+    fn of(resource: &'a Resource) -> Self {
+        Self { kind: resource.kind(), namespace: resource.namespace(), name: resource.name() }
+    }
+
+    fn of_key(key: &'a InputKey) -> Self {
+        Self { kind: key.kind, namespace: &key.namespace, name: &key.name }
+    }
 }
 
 /// The documents of the directory, each resource once.
 struct Reading<'a> {
-    taken: BTreeMap<InputKey, Found<'a>>,
+    taken: BTreeMap<Name<'a>, Taken<'a>>,
     /// Every resource that a document names, also one that was not taken.
-    named: BTreeSet<InputKey>,
+    named: BTreeSet<Name<'a>>,
     problems: Vec<DocumentProblem>,
+}
+
+/// A document that counts for its resource.
+struct Taken<'a> {
+    found: Found<'a>,
+    /// It is what the fleet has, from the same file: taking it changes nothing.
+    is_as_known: bool,
 }
 
 impl<'a> Reading<'a> {
     fn of(fleet: &Fleet, sync: &'a SyncInputs) -> Self {
         let mut reading = Self { taken: BTreeMap::new(), named: BTreeSet::new(), problems: Vec::new() };
+        let known: BTreeMap<Name<'_>, &InputRecord> =
+            fleet.inputs().map(|record| (Name::of(&record.resource), &**record)).collect();
+        let deleted: BTreeSet<Name<'_>> = fleet.all_deleted().map(|record| Name::of_key(&record.key)).collect();
         for (file, content) in &sync.files {
             for (line, resource) in &content.documents {
-                reading.add(fleet, Found { file, line: *line, resource, origin: None, detail: file });
+                let found = Found { file, line: *line, resource, origin: None, detail: file };
+                let name = Name::of(resource);
+                reading.add(known.get(&name).copied(), deleted.contains(&name), found);
             }
         }
         reading
     }
 
-    fn add(&mut self, fleet: &Fleet, found: Found<'a>) {
-        let key = found.resource.key();
-        self.named.insert(key.clone());
+    /// Returns what may change something, by kind, namespace and name.
+    fn to_take(&self) -> Vec<&Found<'a>> {
+        self.taken.values().filter(|taken| !taken.is_as_known).map(|taken| &taken.found).collect()
+    }
+
+    fn add(&mut self, known: Option<&InputRecord>, is_deleted: bool, found: Found<'a>) {
+        let name = Name::of(found.resource);
+        self.named.insert(name);
         // What was taken before was checked then, and the directory is read whole each time.
-        let is_known = fleet.input(&key).is_some_and(|record| record.resource == *found.resource);
+        let is_known = known.is_some_and(|record| record.resource == *found.resource);
         if !is_known && let Err(error) = found.resource.check() {
             self.problem(&found, error.to_string(), "correct the document; until then nothing of it changes");
             return;
         }
-        let Some(other) = self.taken.get(&key) else {
-            self.taken.insert(key, found);
+        let is_in_its_place = known.is_some_and(|record| {
+            record.file == found.file && record.missing.is_none() && record.origin.is_none() && !is_deleted
+        });
+        let taken = Taken { found, is_as_known: is_known && is_in_its_place };
+        let Some(Taken { found: other, .. }) = self.taken.get(&name) else {
+            self.taken.insert(name, taken);
             return;
         };
         // The document that is known already stays, so that a copy in another file changes nothing.
-        let known = fleet.input(&key).map(|record| record.file.as_str());
-        let replaces = known == Some(found.file) && known != Some(other.file);
-        let loser = if replaces { self.taken.insert(key.clone(), found) } else { Some(found) };
-        let (Some(loser), Some(winner)) = (loser, self.taken.get(&key)) else { return };
+        let known = known.map(|record| record.file.as_str());
+        let replaces = known == Some(taken.found.file) && known != Some(other.file);
+        let loser = if replaces { self.taken.insert(name, taken) } else { Some(taken) };
+        let (Some(Taken { found: loser, .. }), Some(Taken { found: winner, .. })) = (loser, self.taken.get(&name))
+        else {
+            return;
+        };
         let text = format!("it is also in {} at line {}, which counts", winner.file, winner.line);
         self.problem(&loser, text, "remove one of the two documents");
     }
@@ -108,7 +153,7 @@ impl<'a> Reading<'a> {
 
 impl Source for SyncedFiles<'_> {
     fn is_absent(&self, record: &InputRecord) -> bool {
-        !self.named.contains(&record.resource.key()) && !is_unreadable(self.sync, &record.file)
+        !self.named.contains(&Name::of(&record.resource)) && !is_unreadable(self.sync, &record.file)
     }
 
     fn is_unreadable(&self, file: &str) -> bool {
