@@ -45,7 +45,7 @@ pub(super) fn page(results: &Results) -> Result<String> {
                 text,
                 "<tr><td class=\"{class}\">{word}</td><td>{}</td><td>{}</td><td>{value}</td></tr>",
                 escaped(&verdict.figure),
-                verdict.threshold
+                tables::wanted(&verdict.figure, &verdict.threshold)
             );
         }
         text.push_str("</table>");

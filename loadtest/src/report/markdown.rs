@@ -24,7 +24,12 @@ pub(super) fn report(results: &Results) -> String {
             let word = if verdict.holds { "ok" } else { "**failed**" };
             let value =
                 verdict.value.map_or_else(|| "not measured".into(), |value| tables::shown(&verdict.figure, value));
-            let _ = writeln!(text, "| {word} | `{}` | {} | {value} |", verdict.figure, verdict.threshold);
+            let _ = writeln!(
+                text,
+                "| {word} | `{}` | {} | {value} |",
+                verdict.figure,
+                tables::wanted(&verdict.figure, &verdict.threshold)
+            );
         }
         text.push('\n');
     }

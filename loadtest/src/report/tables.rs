@@ -2,6 +2,7 @@
 
 use super::results::{Results, StepResult, Verdict};
 use crate::latency::QUANTILES;
+use crate::scenario::Threshold;
 
 /// A table with a heading.
 pub(super) struct Table {
@@ -38,7 +39,17 @@ pub(super) fn verdict(verdict: &Verdict) -> String {
     let Verdict { figure, threshold, value, holds } = verdict;
     let word = if *holds { "ok      " } else { "FAILED  " };
     let value = value.map_or_else(|| "not measured".to_owned(), |value| shown(figure, value));
-    format!("{word} {figure}: {value}, {threshold} wanted")
+    format!("{word} {figure}: {value}, {} wanted", wanted(figure, threshold))
+}
+
+/// Shows what a figure has to be, in the units of the figure.
+pub(super) fn wanted(figure: &str, threshold: &Threshold) -> String {
+    match (threshold.min, threshold.max) {
+        (Some(min), Some(max)) => format!("{} to {}", shown(figure, min), shown(figure, max)),
+        (Some(min), None) => format!("at least {}", shown(figure, min)),
+        (None, Some(max)) => format!("at most {}", shown(figure, max)),
+        (None, None) => "anything".to_owned(),
+    }
 }
 
 /// Shows a figure by what its name says it is.

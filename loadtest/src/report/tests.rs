@@ -58,7 +58,7 @@ fn thresholds_judge_and_what_was_not_measured_fails() {
     assert_eq!(line["figures"]["start.live-seconds"], 2.5);
     let text = summary(&results);
     assert!(text.contains("FAILED   end.clusters-wrong: not measured, at most 0 wanted"), "{text}");
-    assert!(text.contains("ok       start.live-seconds: 2.5 s, at most 3 wanted"), "{text}");
+    assert!(text.contains("ok       start.live-seconds: 2.5 s, at most 3 s wanted"), "{text}");
 }
 
 #[test]

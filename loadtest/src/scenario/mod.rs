@@ -5,7 +5,6 @@
 mod range;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -341,17 +340,6 @@ impl Threshold {
     #[must_use]
     pub fn holds(&self, figure: f64) -> bool {
         self.min.is_none_or(|min| figure >= min) && self.max.is_none_or(|max| figure <= max)
-    }
-}
-
-impl fmt::Display for Threshold {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.min, self.max) {
-            (Some(min), Some(max)) => write!(f, "{min} to {max}"),
-            (Some(min), None) => write!(f, "at least {min}"),
-            (None, Some(max)) => write!(f, "at most {max}"),
-            (None, None) => f.write_str("anything"),
-        }
     }
 }
 
