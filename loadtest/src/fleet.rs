@@ -39,6 +39,8 @@ pub struct FleetOptions {
     pub seed: u64,
     /// The workspaces, in which the clusters take turns.
     pub workspaces: Vec<String>,
+    /// Gives the clusters labels as those of the example fleet have.
+    pub labelled: bool,
     /// A further label, by name and value, of cluster 0 alone.
     pub probe_label: Option<(&'static str, &'static str)>,
 }
@@ -49,7 +51,7 @@ impl FleetOptions {
     pub fn plain(clusters: u32, objects: u32) -> Self {
         let shape = FleetSpec::plain(clusters.into(), objects.into());
         let workspaces = WHOLE_FLEET.workspaces.iter().map(|name| (*name).to_owned()).collect();
-        Self { first: 0, clusters, shape, seed: 1, workspaces, probe_label: None }
+        Self { first: 0, clusters, shape, seed: 1, workspaces, labelled: true, probe_label: None }
     }
 }
 
@@ -145,7 +147,7 @@ async fn adopt(hub: Client, number: u32, options: &FleetOptions) -> Result<Join>
     let request = AdoptRequest {
         workspace: options.workspaces[number as usize % options.workspaces.len()].clone(),
         name: name(number),
-        labels: labels(number, options.probe_label),
+        labels: labels(number, options),
         token_seconds: 0,
     };
     let adopted = hub
@@ -156,14 +158,15 @@ async fn adopt(hub: Client, number: u32, options: &FleetOptions) -> Result<Join>
     Ok(Join { number, adopted })
 }
 
-/// Labels that selectors of the example fleet can tell apart.
-fn labels(number: u32, probe: Option<(&str, &str)>) -> BTreeMap<String, String> {
+/// Labels that selectors of the example fleet can tell apart; without them, no selector by labels of anybody else's matches.
+fn labels(number: u32, options: &FleetOptions) -> BTreeMap<String, String> {
     let pick = |values: &[&'static str], stride: u32| values[(number / stride) as usize % values.len()];
     let own = [
         ("env", pick(&["prod", "staging", "dev"], 2)),
         ("tier", pick(&["edge", "core"], 4)),
         ("region", pick(&["eu", "us", "ap"], 8)),
     ];
-    let probe = probe.filter(|_| number == 0);
-    own.into_iter().chain(probe).map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    let probe = options.probe_label.filter(|_| number == 0);
+    let own = own.into_iter().filter(|_| options.labelled);
+    own.chain(probe).map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }

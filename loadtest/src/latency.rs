@@ -15,7 +15,7 @@ const LONGEST: u64 = 3_600_000_000;
 const DIGITS: u8 = 3;
 
 /// Quantiles that are shown, with their names.
-pub(crate) const QUANTILES: [(f64, &str); 4] = [(0.5, "p50"), (0.9, "p90"), (0.99, "p99"), (0.999, "p999")];
+const QUANTILES: [(f64, &str); 4] = [(0.5, "p50"), (0.9, "p90"), (0.99, "p99"), (0.999, "p999")];
 
 /// Latencies of one kind; every sample counts, and parts from several processes add up.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,10 +51,26 @@ impl Latency {
         self.0.len()
     }
 
+    /// Returns how many samples are not longer.
+    #[must_use]
+    pub fn samples_until(&self, longest: Duration) -> u64 {
+        self.0.count_between(0, u64::try_from(longest.as_micros()).unwrap_or(LONGEST).min(LONGEST))
+    }
+
     /// Returns a quantile in milliseconds; `None` without samples.
     #[must_use]
     pub fn quantile_ms(&self, quantile: f64) -> Option<f64> {
         (self.samples() > 0).then(|| self.0.value_at_quantile(quantile) as f64 / 1000.0)
+    }
+
+    /// Returns the quantiles that the samples are enough for, with their names, in milliseconds: of fewer than a hundred, the 99th
+    /// percentile would be the longest by another name.
+    pub(crate) fn quantiles(&self) -> impl Iterator<Item = (&'static str, f64)> {
+        let is_enough = |quantile: f64| self.samples() as f64 * (1.0 - quantile) >= 0.999;
+        QUANTILES
+            .into_iter()
+            .filter(move |(quantile, _)| is_enough(*quantile))
+            .filter_map(|(quantile, label)| Some((label, self.quantile_ms(quantile)?)))
     }
 
     /// Returns the longest in milliseconds; `None` without samples.
@@ -105,6 +121,8 @@ mod tests {
         let mut whole = of(1..101);
         whole.add(&serde_json::from_str(&text).expect("it is read"));
         assert_eq!(whole.samples(), 200);
+        let named: Vec<&str> = whole.quantiles().map(|(name, _)| name).collect();
+        assert_eq!(named, ["p50", "p90", "p99"], "200 samples have no 99.9th percentile");
         let median = whole.quantile_ms(0.5).expect("there are samples");
         assert!((median - 100.0).abs() < 0.2, "{median}");
         assert_eq!(Latency::new().max_ms(), None);

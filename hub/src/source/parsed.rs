@@ -59,6 +59,8 @@ impl ParsedFiles {
         self.own.retain(|file, _| files.contains_key(file));
         if self.places.len() > 2 * files.len() + PLACES {
             self.places.clear();
+            // Read again, so that all are noted again.
+            self.files.clear();
         }
     }
 

@@ -131,7 +131,7 @@ async fn obey(driver: &Mutex<Driver>, order: Order) -> Result<Answer> {
 
 fn options(start: StartOrder) -> FleetOptions {
     let StartOrder { config: _, first, clusters, shape, seed, workspaces } = start;
-    FleetOptions { first, clusters, shape, seed, workspaces, probe_label: Some(PROBE_LABEL) }
+    FleetOptions { first, clusters, shape, seed, workspaces, labelled: false, probe_label: Some(PROBE_LABEL) }
 }
 
 impl Driver {

@@ -81,7 +81,12 @@ pub(super) fn cautions(before: &Results, after: &Results) -> Vec<String> {
     note("the seed", before.scenario.seed.to_string(), after.scenario.seed.to_string());
     note("the clusters", before.clusters.to_string(), after.clusters.to_string());
     note("the processors", before.machine.cpus.to_string(), after.machine.cpus.to_string());
+    let vanished: Vec<&str> =
+        before.figures.keys().filter(|name| !after.figures.contains_key(*name)).map(String::as_str).collect();
     note("the kernel", before.machine.kernel.clone(), after.machine.kernel.clone());
+    if !vanished.is_empty() {
+        cautions.push(format!("the second has not: {}", vanished.join(", ")));
+    }
     cautions
 }
 

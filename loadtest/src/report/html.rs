@@ -50,8 +50,11 @@ pub(super) fn page(results: &Results) -> Result<String> {
         }
         text.push_str("</table>");
     }
-    for problem in &results.problems {
-        let _ = write!(text, "<p class=\"bad\">{}</p>", escaped(problem));
+    for defect in &results.defects {
+        let _ = write!(text, "<p class=\"bad\">{}</p>", escaped(defect));
+    }
+    for note in &results.notes {
+        let _ = write!(text, "<p>{}</p>", escaped(note));
     }
     for picture in plot::pictures(results)? {
         let _ = write!(text, "<h2>{}</h2>{}", picture.title, picture.svg);

@@ -33,8 +33,11 @@ pub(super) fn report(results: &Results) -> String {
         }
         text.push('\n');
     }
-    for problem in &results.problems {
-        let _ = writeln!(text, "**Problem:** {problem}\n");
+    for defect in &results.defects {
+        let _ = writeln!(text, "**Failed:** {defect}\n");
+    }
+    for note in &results.notes {
+        let _ = writeln!(text, "Note: {note}\n");
     }
     for table in tables::steps(results) {
         let _ = writeln!(text, "## {}\n\n| figure | |\n|---|---|", table.title);

@@ -59,9 +59,10 @@ pub fn line(results: &Results) -> Value {
     line.insert("scenario".into(), results.scenario.name.clone().into());
     line.insert("seed".into(), results.scenario.seed.into());
     line.insert("clusters".into(), results.clusters.into());
-    line.insert("passed".into(), failed.is_empty().into());
+    line.insert("passed".into(), results.passed().into());
     line.insert("failed".into(), failed.into());
-    line.insert("problems".into(), results.problems.clone().into());
+    line.insert("defects".into(), results.defects.clone().into());
+    line.insert("notes".into(), results.notes.clone().into());
     line.insert("figures".into(), figures.into());
     line.into()
 }
@@ -80,8 +81,11 @@ pub fn summary(results: &Results) -> String {
     for verdict in &results.verdicts {
         let _ = writeln!(text, "{}", tables::verdict(verdict));
     }
-    for problem in &results.problems {
-        let _ = writeln!(text, "PROBLEM  {problem}");
+    for defect in &results.defects {
+        let _ = writeln!(text, "FAILED   {defect}");
+    }
+    for note in &results.notes {
+        let _ = writeln!(text, "note     {note}");
     }
     text
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::latency::{Latency, QUANTILES};
+use crate::latency::Latency;
 use crate::scenario::{Scenario, Threshold};
 
 /// The version of the format.
@@ -35,8 +35,10 @@ pub struct Results {
     pub figures: BTreeMap<String, f64>,
     /// What became of the thresholds.
     pub verdicts: Vec<Verdict>,
-    /// What went wrong without ending the run, for people.
-    pub problems: Vec<String>,
+    /// What is wrong with the hub or the run, whatever the thresholds say: it has failed.
+    pub defects: Vec<String>,
+    /// What limits what the figures say, for people.
+    pub notes: Vec<String>,
 }
 
 /// A machine.
@@ -122,6 +124,12 @@ impl Results {
             .collect();
     }
 
+    /// Tells whether every threshold holds and nothing else is wrong.
+    #[must_use]
+    pub fn passed(&self) -> bool {
+        self.failed().is_empty() && self.defects.is_empty()
+    }
+
     /// Returns the thresholds that do not hold.
     #[must_use]
     pub fn failed(&self) -> Vec<&Verdict> {
@@ -132,9 +140,7 @@ impl Results {
 /// Names the figures of latencies: `visible-ms.p99`, and so on.
 fn latency_figures(name: &str, latency: &Latency) -> Vec<(String, f64)> {
     let Some(max) = latency.max_ms() else { return Vec::new() };
-    let quantiles = QUANTILES.iter().filter_map(|(quantile, label)| {
-        latency.quantile_ms(*quantile).map(|value| (format!("{name}-ms.{label}"), value))
-    });
+    let quantiles = latency.quantiles().map(|(label, value)| (format!("{name}-ms.{label}"), value));
     let rest = [(format!("{name}-ms.max"), max), (format!("{name}.samples"), latency.samples() as f64)];
     quantiles.chain(rest).collect()
 }

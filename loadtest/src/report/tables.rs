@@ -1,7 +1,6 @@
 //! The figures in rows, as every kind of report shows them.
 
 use super::results::{Results, StepResult, Verdict};
-use crate::latency::QUANTILES;
 use crate::scenario::Threshold;
 
 /// A table with a heading.
@@ -19,9 +18,7 @@ pub(super) fn steps(results: &Results) -> Vec<Table> {
 fn step(step: &StepResult) -> Table {
     let mut rows: Vec<Vec<String>> = Vec::new();
     for (name, latency) in &step.latencies {
-        let quantiles = QUANTILES.iter().filter_map(|(quantile, label)| {
-            latency.quantile_ms(*quantile).map(|value| format!("{label} {} ms", number(value)))
-        });
+        let quantiles = latency.quantiles().map(|(label, value)| format!("{label} {} ms", number(value)));
         let max = latency.max_ms().map(|max| format!("max {} ms", number(max)));
         let samples = format!("{} samples", latency.samples());
         rows.push([name.clone()].into_iter().chain(quantiles).chain(max).chain([samples]).collect());

@@ -42,7 +42,8 @@ fn results() -> Results {
         samples: (0..5).map(|second| sample(f64::from(second))).collect(),
         figures: BTreeMap::new(),
         verdicts: Vec::new(),
-        problems: vec!["something <odd>".into()],
+        defects: Vec::new(),
+        notes: vec!["something <odd>".into()],
     };
     results.judge();
     results

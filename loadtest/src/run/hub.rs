@@ -13,7 +13,7 @@ use starling_cli::client::{Client, connect};
 use starling_proto::v1::admin_service_client::AdminServiceClient;
 use starling_proto::v1::{
     ApplyRequest, Assignment, ClusterSelector, GetStatusRequest, GetStatusResponse, ListAssignmentsRequest,
-    ListObjectsRequest, ListObjectsResponse, Page,
+    ListClustersRequest, ListClustersResponse, ListObjectsRequest, ListObjectsResponse, Page,
 };
 use tokio::process::{Child, Command};
 use tokio::sync::RwLock;
@@ -22,6 +22,7 @@ use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 
 use crate::drive::TouchedKey;
+use crate::fixture::OWN_WORKSPACE;
 
 /// The deadline of one admin call.
 const CALL: Duration = Duration::from_secs(60);
@@ -31,6 +32,12 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(60);
 
 /// How long a hub may take to stop when asked.
 const STOPS_WITHIN: Duration = Duration::from_secs(60);
+
+/// Clusters of a page.
+const CLUSTERS_OF_A_PAGE: u32 = 5000;
+
+/// The longest wait between two looks at counts, which is how fine they can be at worst.
+const COARSEST: Duration = Duration::from_millis(250);
 
 /// How often the hub's own count is looked at.
 const LOOK: Duration = Duration::from_millis(20);
@@ -42,6 +49,15 @@ pub(super) struct HubUnderTest {
     own: Option<OwnHub>,
     /// Where its processes serve their metrics.
     metrics: Vec<String>,
+}
+
+/// The run's clusters in numbers.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Counts {
+    pub(super) clusters: u64,
+    pub(super) live: u64,
+    pub(super) ready: u64,
+    pub(super) objects: u64,
 }
 
 /// A hub that the run started.
@@ -107,15 +123,21 @@ impl HubUnderTest {
         Ok(began)
     }
 
-    /// Ends the run's own hub.
+    /// Ends the run's own hub, and removes what it kept but its log.
     pub(super) async fn end(self) -> Result<()> {
         let Some(own) = self.own else { return Ok(()) };
+        let folder = own.folder.clone();
         let mut child = own.child.into_inner();
         if let Some(process) = child.id().and_then(|id| Pid::from_raw(id.cast_signed())) {
             kill_process(process, Signal::TERM).context("signal the hub")?;
         }
         let ended = tokio::time::timeout(STOPS_WITHIN, child.wait()).await;
-        ended.context("the hub does not stop")?.context("wait for the hub").map(drop)
+        let status = ended.context("the hub does not stop")?.context("wait for the hub")?;
+        for kept in ["state", "fleet"] {
+            std::fs::remove_dir_all(folder.join(kept)).context("remove what the hub kept")?;
+        }
+        ensure!(status.success(), "the hub ended badly ({status}): see {}", folder.join("hub.log").display());
+        Ok(())
     }
 
     pub(super) async fn status(&self) -> Result<GetStatusResponse> {
@@ -156,25 +178,61 @@ impl HubUnderTest {
         Ok(status.map(|status| status.revision).unwrap_or_default())
     }
 
-    /// Waits until the hub's own count is as wanted; returns when that was first seen.
+    /// Counts the run's own clusters, as the hub sees them. A hub that was there may have others, which come and go as they please.
+    pub(super) async fn counts(&self) -> Result<Counts> {
+        let status = self.status().await?;
+        if !status.hold_reason.is_empty() {
+            bail!("the fleet holds: {}", status.hold_reason);
+        }
+        if self.is_own() {
+            let GetStatusResponse { clusters, live, ready, objects, .. } = status;
+            return Ok(Counts { clusters, live, ready, objects });
+        }
+        let mut counts = Counts::default();
+        for workspace in OWN_WORKSPACE.workspaces {
+            let mut token = String::new();
+            loop {
+                let page = self.clusters(workspace, token).await?;
+                for cluster in page.clusters {
+                    let is_live = cluster.connection == "live";
+                    counts.clusters += 1;
+                    counts.live += u64::from(is_live);
+                    counts.ready +=
+                        u64::from(is_live && cluster.installs > 0 && cluster.installs_ready == cluster.installs);
+                    counts.objects += cluster.health.iter().map(|health| health.count).sum::<u64>();
+                }
+                token = page.next_page_token;
+                if token.is_empty() {
+                    break;
+                }
+            }
+        }
+        Ok(counts)
+    }
+
+    async fn clusters(&self, workspace: &str, token: String) -> Result<ListClustersResponse> {
+        let selector = ClusterSelector { workspace: workspace.to_owned(), ..ClusterSelector::default() };
+        let request =
+            ListClustersRequest { selector: Some(selector), page: Some(Page { size: CLUSTERS_OF_A_PAGE, token }) };
+        self.call(request, |mut hub, request| async move { hub.list_clusters(request).await }).await
+    }
+
+    /// Waits until the hub's count of the run's clusters is as wanted; returns when that was first seen.
     pub(super) async fn wait_for(
         &self,
         what: &str,
         patience: Duration,
-        is_there: impl Fn(&GetStatusResponse) -> bool,
+        is_there: impl Fn(&Counts) -> bool,
     ) -> Result<Instant> {
         let began = Instant::now();
         loop {
             let began_look = Instant::now();
-            let status = self.status().await?;
-            if is_there(&status) {
+            let counts = self.counts().await?;
+            if is_there(&counts) {
                 return Ok(Instant::now());
             }
-            if !status.hold_reason.is_empty() {
-                bail!("the fleet holds: {}", status.hold_reason);
-            }
             if began.elapsed() > patience {
-                let (clusters, live, ready) = (status.clusters, status.live, status.ready);
+                let Counts { clusters, live, ready, .. } = counts;
                 bail!("waited {} s for {what}: {clusters} clusters, {live} live, {ready} ready", patience.as_secs());
             }
             sleep(rest(LOOK, began_look.elapsed())).await;
@@ -194,7 +252,7 @@ impl HubUnderTest {
 
 /// Returns how long to wait between two looks at the hub's counts, so that looking does not become the load.
 pub(super) fn rest(least: Duration, took: Duration) -> Duration {
-    least.max(took * 10)
+    least.max(took * 10).min(COARSEST.max(took))
 }
 
 /// Starts the hub's process; it is killed when its handle is dropped.

@@ -29,7 +29,7 @@ const KEPT: [&str; 16] = [
 ];
 
 /// Reads the page of one process, by the address that it serves HTTP at.
-pub(super) async fn read(address: &str) -> Result<BTreeMap<String, f64>> {
+async fn read(address: &str) -> Result<BTreeMap<String, f64>> {
     let url = if address.contains("://") { address.to_owned() } else { format!("http://{address}/metrics") };
     let asking = tokio::task::spawn_blocking(move || {
         let agent = ureq::Agent::config_builder().timeout_global(Some(PATIENCE)).build().new_agent();
@@ -37,6 +37,18 @@ pub(super) async fn read(address: &str) -> Result<BTreeMap<String, f64>> {
     });
     let page = asking.await.context("ask for metrics")?.with_context(|| format!("metrics of {address}"))?;
     Ok(summed(&page))
+}
+
+/// Reads the pages of all processes and adds them up. One that cannot be read fails them all: a sum without it would look like a
+/// counter that fell.
+pub(super) async fn read_all(addresses: &[String]) -> Result<BTreeMap<String, f64>> {
+    let mut sums: BTreeMap<String, f64> = BTreeMap::new();
+    for address in addresses {
+        for (name, value) in read(address).await? {
+            *sums.entry(name).or_default() += value;
+        }
+    }
+    Ok(sums)
 }
 
 /// Adds up the lines of each metric.

@@ -19,20 +19,24 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::{Args, ValueEnum};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 
 use self::drivers::{Driver, order_all};
 use self::hub::HubUnderTest;
-use self::probes::ProbeLog;
+use self::probes::{Booked, ProbeLog};
 use self::sampler::Samples;
 use crate::drive::{Order, StartOrder};
 use crate::fixture::OWN_WORKSPACE;
 use crate::report;
 use crate::report::results::{FORMAT, Machine, Results, StepResult};
 use crate::scenario::{END, HUB, START, Scenario};
+
+/// How long what is under way at the end may take.
+const DRAINS_WITHIN: Duration = Duration::from_secs(90);
 
 /// Quiet time after the fleet is there, before memory is read.
 const QUIET: Duration = Duration::from_secs(3);
@@ -82,7 +86,12 @@ struct Run {
     samples: Samples,
     probes: ProbeLog,
     live: live::LiveView,
-    problems: Vec<String>,
+    /// What the probes say of each step, in order.
+    booked: Vec<Booked>,
+    /// What is wrong with the hub or the run: it has failed.
+    defects: Vec<String>,
+    /// What limits the figures.
+    notes: Vec<String>,
     /// Changes made so far, so that each is another one.
     changes: u64,
 }
@@ -109,7 +118,7 @@ pub async fn run(options: &RunOptions) -> Result<bool> {
     let (mut results, outcome) = carry_out(scenario, options, &out, began_at.to_string()).await?;
     results.judge();
     if let Err(error) = &outcome {
-        results.problems.push(format!("the run broke off: {error:#}"));
+        results.defects.push(format!("the run broke off: {error:#}"));
     }
     report::write(&results, &out)?;
     // What was measured until then is kept, and the reason is the outcome.
@@ -122,7 +131,7 @@ pub async fn run(options: &RunOptions) -> Result<bool> {
         }
         None => {}
     }
-    Ok(results.failed().is_empty())
+    Ok(results.passed())
 }
 
 fn read_scenario(options: &RunOptions) -> Result<Scenario> {
@@ -149,14 +158,20 @@ async fn carry_out(
     let hub = match &options.target {
         Some(config) => HubUnderTest::there(config, options.metrics.clone()).await?,
         None => {
-            let folder = tempfile::tempdir_in(out).context("make a folder for the hub")?.keep();
+            let folder = std::path::absolute(out.join("hub")).context("name the hub's folder")?;
+            ensure!(!folder.exists(), "{} is there already: choose another --out", folder.display());
             HubUnderTest::start(&hub_program(options)?, &folder).await?
         }
     };
     let hub = Arc::new(hub);
+    let status = hub.status().await?;
+    ensure!(
+        status.source != "kubernetes",
+        "this hub takes its resources from Kubernetes, where a run cannot make any: test one that reads a directory"
+    );
+    metrics::read_all(hub.metrics()).await.context("read the hub's counters: correct --metrics, or leave it out")?;
     let clusters = u32::try_from(scenario.fleet.clusters.draw(&mut scenario.random(0))).context("count clusters")?;
     let drivers = Arc::new(start_drivers(&scenario, clusters)?);
-    let status = hub.status().await?;
     let mut run = Run {
         scenario,
         hub: Arc::clone(&hub),
@@ -166,15 +181,22 @@ async fn carry_out(
         samples: Samples::default(),
         probes: ProbeLog::default(),
         live: live::LiveView::new(std::io::stderr().is_terminal()),
-        problems: Vec::new(),
+        booked: Vec::new(),
+        defects: Vec::new(),
+        notes: Vec::new(),
         changes: 0,
     };
     let mut steps = Vec::new();
+    let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
     let outcome = tokio::select! {
         outcome = run.steps(&mut steps) => outcome,
-        stopped = tokio::signal::ctrl_c() => stopped.context("listen for Ctrl-C").and_then(|()| bail!("stopped by its user")),
+        stopped = tokio::signal::ctrl_c() => {
+            stopped.context("listen for Ctrl-C").and_then(|()| bail!("stopped by its user"))
+        }
+        _ = terminate.recv() => Err(anyhow!("told to stop")),
     };
     run.live.end();
+    run.put_down_probes(&mut steps);
     let mut results = Results {
         format: FORMAT,
         scenario: run.scenario.clone(),
@@ -187,12 +209,13 @@ async fn carry_out(
         samples: run.samples.all(),
         figures: BTreeMap::new(),
         verdicts: Vec::new(),
-        problems: std::mem::take(&mut run.problems),
+        defects: std::mem::take(&mut run.defects),
+        notes: std::mem::take(&mut run.notes),
     };
     drop(hub);
     run.whole_run(&mut results.figures);
     if let Err(error) = run.clean_up().await {
-        results.problems.push(format!("something may be left behind: {error:#}"));
+        results.defects.push(format!("something may be left behind: {error:#}"));
     }
     Ok((results, outcome))
 }
@@ -254,10 +277,15 @@ impl Run {
             Arc::clone(&self.drivers),
             self.scenario.seed,
         );
-        let probing = AbortOnDropHandle::new(tokio::spawn(probing));
+        let mut probing = AbortOnDropHandle::new(tokio::spawn(probing));
         for (index, step) in self.scenario.steps.clone().into_iter().enumerate() {
             let name = &names[index + 1];
             self.action(name, &step.action, index as u64, results).await.with_context(|| format!("step {name}"))?;
+        }
+        // The last questions may still be under way; what does not end counts as lost.
+        self.probes.stop();
+        if tokio::time::timeout(DRAINS_WITHIN, &mut probing).await.is_err() {
+            self.defects.push("questions of the probes never ended".to_owned());
         }
         drop(probing);
         self.step(&names[names.len() - 1], END, results, Self::compare).await.context("step end")
@@ -266,58 +294,58 @@ impl Run {
     /// Adopts the fleet and waits until all of it is ready.
     async fn start(&mut self, step: &mut StepResult) -> Result<()> {
         let hub = Arc::clone(&self.hub);
-        let already = hub.status().await?.clusters;
-        if hub.is_own() {
-            ensure!(already == 0, "the hub that was just started has {already} clusters");
-        }
+        let already = hub.counts().await?.clusters;
+        ensure!(
+            already == 0,
+            "workspace {} has {already} clusters: another run goes on there, or was not cleaned up",
+            OWN_WORKSPACE.workspaces[0]
+        );
         hub.apply(OWN_WORKSPACE.documents()).await?;
         sleep(QUIET).await;
-        let before = self.samples.newest().and_then(|sample| sample.hub_resident_bytes);
+        let before = self.samples.newest_resident();
         let began = Instant::now();
-        let all = already + u64::from(self.clusters);
+        let (all, patience) = (u64::from(self.clusters), self.patience());
         let orders = self.drivers.iter().map(|driver| {
-            driver.order(Order::Start(StartOrder {
+            let order = Order::Start(StartOrder {
                 config: hub.context_file().to_owned(),
                 first: driver.first,
                 clusters: driver.clusters,
                 shape: self.scenario.fleet.clone(),
                 seed: self.scenario.seed,
                 workspaces: OWN_WORKSPACE.workspaces.iter().map(|name| (*name).to_owned()).collect(),
-            }))
+            });
+            driver.order(order, patience)
         });
         let adopting = futures::future::try_join_all(orders);
-        let live = hub.wait_for("every cluster to be live", self.patience(), |status| status.live >= all);
+        let live = hub.wait_for("every cluster to be live", patience, |counts| counts.live == all);
         let (_, live) = futures::future::try_join(adopting, live).await?;
         step.figures.insert("live-seconds".into(), live.duration_since(began).as_secs_f64());
-        let failing = self.failing_clusters();
-        let ready =
-            hub.wait_for("every cluster to be ready", self.patience(), |status| status.ready + failing >= all).await?;
+        let ready = hub.wait_for("every cluster to be ready", patience, |counts| counts.ready == all).await?;
         step.figures.insert("ready-seconds".into(), ready.duration_since(began).as_secs_f64());
         sleep(QUIET).await;
-        let after = self.samples.newest().and_then(|sample| sample.hub_resident_bytes);
+        let after = self.samples.newest_resident();
         if let (Some(before), Some(after)) = (before, after) {
             step.figures.insert("hub-bytes-per-cluster".into(), (after - before).max(0.0) / f64::from(self.clusters));
         }
         Ok(())
     }
 
-    /// Returns how many clusters have an object that fails from the start.
-    fn failing_clusters(&self) -> u64 {
-        let fleet = &self.scenario.fleet;
-        (0..self.clusters).filter(|number| fleet.draw(self.scenario.seed, *number).failing).count() as u64
-    }
-
     /// Puts down what the whole run used.
     fn whole_run(&self, figures: &mut BTreeMap<String, f64>) {
         let samples = self.samples.all();
-        let peak = samples.iter().filter_map(|sample| sample.hub_resident_bytes).fold(0.0, f64::max);
-        figures.insert(format!("{HUB}.peak-resident-bytes"), peak);
-        let counters = self.samples.newest_counters();
-        if !counters.is_empty() {
+        let peak = samples.iter().filter_map(|sample| sample.hub_resident_bytes).reduce(f64::max);
+        figures.extend(peak.map(|peak| (format!("{HUB}.peak-resident-bytes"), peak)));
+        let counted: Vec<_> = samples.iter().map(|sample| &sample.counters).filter(|read| !read.is_empty()).collect();
+        if !counted.is_empty() {
             for name in ["starling_resyncs_total", "starling_status_refused_total", "starling_sessions_throttled_total"]
             {
                 let figure = name.trim_start_matches("starling_").trim_end_matches("_total").replace('_', "-");
-                figures.insert(format!("{HUB}.{figure}"), counters.get(name).copied().unwrap_or_default());
+                // A hub that was started again counts from nothing.
+                let values = counted.iter().map(|read| read.get(name).copied().unwrap_or_default());
+                let (total, _) = values.fold((0.0, 0.0), |(total, before), now| {
+                    (total + if now >= before { now - before } else { now }, now)
+                });
+                figures.insert(format!("{HUB}.{figure}"), total);
             }
         }
     }
@@ -325,18 +353,20 @@ impl Run {
     /// Leaves nothing behind: agents stop, and of a hub that was there already what the run made goes again.
     async fn clean_up(self) -> Result<()> {
         let Self { hub, drivers, clusters, .. } = self;
-        let stopped = order_all(&drivers, &Order::StopAgents).await;
-        let drivers = sole(drivers).await.context("somebody still uses the drivers")?;
-        for driver in drivers {
-            driver.end().await?;
+        // What one of these leaves, the next ones still take away.
+        let stopped = order_all(&drivers, &Order::StopAgents, DRAINS_WITHIN).await.map(drop);
+        let mut ended = Ok(());
+        for driver in sole(drivers).await.into_iter().flatten() {
+            ended = ended.and(driver.end().await);
         }
-        let hub = sole(hub).await.context("somebody still uses the hub")?;
-        if hub.is_own() {
-            hub.end().await?;
-        } else {
-            hub.forget(&OWN_WORKSPACE, clusters).await?;
-        }
-        stopped.map(drop)
+        let forgotten = match hub.is_own() {
+            true => match sole(hub).await {
+                Some(hub) => hub.end().await,
+                None => Err(anyhow!("somebody still uses the hub")),
+            },
+            false => hub.forget(&OWN_WORKSPACE, clusters).await,
+        };
+        forgotten.and(ended).and(stopped)
     }
 }
 

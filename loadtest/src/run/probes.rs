@@ -12,9 +12,10 @@ use rand::rngs::StdRng;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
 
 use super::drivers::Driver;
-use super::hub::HubUnderTest;
+use super::hub::{HubUnderTest, rest};
 use crate::drive::{Answer, Moment, Order};
 use crate::latency::Latency;
 use crate::scenario::Probes;
@@ -34,7 +35,7 @@ const AGAIN: Duration = Duration::from_millis(100);
 /// Objects of a page that is asked for.
 const PAGE: u32 = 100;
 
-/// What was timed since somebody last took it.
+/// What was timed of the questions that were due in one step, whenever they were answered.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Probed {
     /// From a status to its being in an answer.
@@ -43,17 +44,41 @@ pub(super) struct Probed {
     pub(super) page: Latency,
     /// The count of everything.
     pub(super) count: Latency,
+    /// Questions that were due.
+    pub(super) due: u64,
+    /// Of these, questions that came to an end, answered or not.
+    pub(super) ended: u64,
     /// Calls that failed; each was made again.
     pub(super) failed: u64,
     /// Questions that were due and not asked, since too many were under way.
     pub(super) unasked: u64,
-    /// Statuses that were not seen in time.
+    /// Questions that were not answered, and statuses that were not seen, in time.
     pub(super) lost: u64,
 }
 
-/// The results of the probes, shared with whoever reads them.
+/// The results of one step, shared with the questions that are still under way.
 #[derive(Clone, Default)]
-pub(super) struct ProbeLog(Arc<Mutex<Probed>>);
+pub(super) struct Booked(Arc<Mutex<Probed>>);
+
+/// The probes; clones share everything.
+#[derive(Clone, Default)]
+pub(super) struct ProbeLog {
+    step: Arc<Mutex<Booked>>,
+    stopped: CancellationToken,
+}
+
+impl Booked {
+    /// Returns what is known by now; what has not ended counts as lost.
+    pub(super) fn sum(&self) -> Probed {
+        let mut probed = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        probed.lost += probed.due - probed.ended - probed.unasked;
+        probed
+    }
+
+    fn note(&self, change: impl FnOnce(&mut Probed)) {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
 
 /// What is asked.
 #[derive(Clone, Copy, Debug)]
@@ -64,21 +89,28 @@ enum Question {
 }
 
 impl ProbeLog {
-    /// Returns what was timed since this was last called.
-    pub(super) fn taken(&self) -> Probed {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    /// Begins another step: what is due from now on is booked to it.
+    pub(super) fn begin(&self) -> Booked {
+        let booked = Booked::default();
+        *self.step.lock().unwrap_or_else(PoisonError::into_inner) = booked.clone();
+        booked
     }
 
-    /// Returns the 99th percentile of what becomes visible, as known by now; for people who watch.
+    /// Lets nothing become due any more; [`Self::ask`] ends with the last answer.
+    pub(super) fn stop(&self) {
+        self.stopped.cancel();
+    }
+
+    /// Returns the 99th percentile of what becomes visible in the present step, as known by now; for people who watch.
     pub(super) fn visible_p99_ms(&self) -> Option<f64> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).visible.quantile_ms(0.99)
+        self.present().0.lock().unwrap_or_else(PoisonError::into_inner).visible.quantile_ms(0.99)
     }
 
-    fn note(&self, change: impl FnOnce(&mut Probed)) {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    fn present(&self) -> Booked {
+        self.step.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Asks until dropped.
+    /// Asks until stopped, and waits for the answers.
     pub(super) async fn ask(self, probes: Probes, hub: Arc<HubUnderTest>, drivers: Arc<Vec<Driver>>, seed: u64) {
         let mut kinds = JoinSet::new();
         for (question, per_second) in [
@@ -109,77 +141,91 @@ impl ProbeLog {
         let mut asked = JoinSet::new();
         loop {
             due += every;
-            sleep_until(due.into()).await;
+            tokio::select! {
+                biased;
+                () = self.stopped.cancelled() => break,
+                () = sleep_until(due.into()) => {}
+            }
             while asked.try_join_next().is_some() {}
+            let booked = self.present();
+            let drawn = (random.random_range(0..u32::MAX), random.random_range(0..u32::MAX));
             let Ok(place) = Arc::clone(&room).try_acquire_owned() else {
-                self.note(|probed| probed.unasked += 1);
+                booked.note(|probed| (probed.due, probed.unasked) = (probed.due + 1, probed.unasked + 1));
                 continue;
             };
-            let (log, hub, drivers) = (self.clone(), Arc::clone(&hub), Arc::clone(&drivers));
-            let drawn = (random.random_range(0..u32::MAX), random.random_range(0..u32::MAX));
+            booked.note(|probed| probed.due += 1);
+            let (hub, drivers) = (Arc::clone(&hub), Arc::clone(&drivers));
             asked.spawn(async move {
                 let _place = place;
-                log.one(question, due, &hub, &drivers, drawn).await;
+                let latency = one(question, due, &hub, &drivers, drawn, &booked).await;
+                booked.note(|probed| {
+                    probed.ended += 1;
+                    let Some(latency) = latency else { return probed.lost += 1 };
+                    match question {
+                        Question::Visible => probed.visible.record(latency),
+                        Question::Page => probed.page.record(latency),
+                        Question::Count => probed.count.record(latency),
+                    }
+                });
             });
         }
-    }
-
-    async fn one(&self, question: Question, due: Instant, hub: &HubUnderTest, drivers: &[Driver], drawn: (u32, u32)) {
-        match question {
-            Question::Visible => match visible(hub, drivers, drawn).await {
-                Ok(Some(latency)) => self.note(|probed| probed.visible.record(latency)),
-                Ok(None) => self.note(|probed| probed.lost += 1),
-                Err(_) => self.note(|probed| probed.failed += 1),
-            },
-            Question::Page => {
-                let answered = self.until_answered(question, due, hub).await;
-                answered.into_iter().for_each(|latency| self.note(|probed| probed.page.record(latency)));
-            }
-            Question::Count => {
-                let answered = self.until_answered(question, due, hub).await;
-                answered.into_iter().for_each(|latency| self.note(|probed| probed.count.record(latency)));
-            }
-        }
+        while asked.join_next().await.is_some() {}
     }
 }
 
-impl ProbeLog {
-    /// Asks again after a failure, as a person would, and returns how long it took from when the question was due until it was
-    /// answered; `None` if it was not. What was asked while the hub was down is thus no shorter than the hub was.
-    async fn until_answered(&self, question: Question, due: Instant, hub: &HubUnderTest) -> Option<Duration> {
-        while due.elapsed() < PATIENCE {
-            let answer = match question {
-                Question::Page => hub.objects(PAGE, String::new()).await.map(drop),
-                Question::Count | Question::Visible => hub.status().await.map(drop),
-            };
-            if answer.is_ok() {
-                return Some(due.elapsed());
-            }
-            self.note(|probed| probed.failed += 1);
-            sleep(AGAIN).await;
-        }
-        None
+/// Asks one question until it is answered, again after a failure, as a person would. Returns how long it took from when it was due,
+/// so that what was asked while the hub was down is no shorter than the hub was; `None` if it was not answered.
+async fn one(
+    question: Question,
+    due: Instant,
+    hub: &HubUnderTest,
+    drivers: &[Driver],
+    drawn: (u32, u32),
+    booked: &Booked,
+) -> Option<Duration> {
+    if let Question::Visible = question {
+        return visible(hub, drivers, drawn, booked).await.ok().flatten();
     }
+    while due.elapsed() < PATIENCE {
+        let answer = match question {
+            Question::Page => hub.objects(PAGE, String::new()).await.map(drop),
+            Question::Count | Question::Visible => hub.status().await.map(drop),
+        };
+        if answer.is_ok() {
+            return Some(due.elapsed());
+        }
+        booked.note(|probed| probed.failed += 1);
+        sleep(AGAIN).await;
+    }
+    None
 }
 
 /// Changes a status and looks for it; `None` if it is not seen in time.
-async fn visible(hub: &HubUnderTest, drivers: &[Driver], (cluster, object): (u32, u32)) -> Result<Option<Duration>> {
+async fn visible(
+    hub: &HubUnderTest,
+    drivers: &[Driver],
+    (cluster, object): (u32, u32),
+    booked: &Booked,
+) -> Result<Option<Duration>> {
     let clusters: u32 = drivers.iter().map(|driver| driver.clusters).sum();
     let cluster = cluster % clusters.max(1);
     let Some(driver) = drivers.iter().find(|driver| cluster < driver.first + driver.clusters) else {
         bail!("no driver runs cluster {cluster}");
     };
-    let answer = driver.order(Order::Touch { cluster, object }).await?;
+    let answer = driver.order(Order::Touch { cluster, object }, PATIENCE).await?;
     let Answer::Touched { cluster, key, revision, at } = answer else { bail!("a driver does not say what it changed") };
-    let mut failure = None;
     while Moment::now().since(at) < PATIENCE {
+        let looked = Instant::now();
         match hub.revision_of(&cluster, &key).await {
             // Revisions of an object count up in text of one length. A storm may have moved it on: then it was seen, too.
             Ok(seen) if seen >= revision => return Ok(Some(Moment::now().since(at))),
-            Ok(_) => failure = None,
-            Err(error) => failure = Some(error),
+            // Of many that wait for a hub that is slow, none is to make it slower.
+            Ok(_) => sleep(rest(LOOK, looked.elapsed())).await,
+            Err(_) => {
+                booked.note(|probed| probed.failed += 1);
+                sleep(AGAIN).await;
+            }
         }
-        sleep(LOOK).await;
     }
-    failure.map_or(Ok(None), Err)
+    Ok(None)
 }

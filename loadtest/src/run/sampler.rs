@@ -38,9 +38,10 @@ impl Samples {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Returns the newest.
-    pub(super) fn newest(&self) -> Option<Sample> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).last().cloned()
+    /// Returns the newest reading of the hub's memory, in bytes.
+    pub(super) fn newest_resident(&self) -> Option<f64> {
+        let samples = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        samples.iter().rev().find_map(|sample| sample.hub_resident_bytes)
     }
 
     /// Returns the newest reading of the counters.
@@ -56,17 +57,14 @@ impl Samples {
 }
 
 async fn read(hub: &HubUnderTest, drivers: &[u32], began: Instant, counted: bool) -> Sample {
-    let at_seconds = began.elapsed().as_secs_f64();
     let own = match hub.process().await {
         Some(process) => Usage::of(process).ok(),
         None => None,
     };
-    let mut counters: BTreeMap<String, f64> = BTreeMap::new();
-    for address in hub.metrics().iter().filter(|_| counted) {
-        let Ok(read) = metrics::read(address).await else { continue };
-        for (name, value) in read {
-            *counters.entry(name).or_default() += value;
-        }
+    let at_seconds = began.elapsed().as_secs_f64();
+    let mut counters = BTreeMap::new();
+    if counted {
+        counters = metrics::read_all(hub.metrics()).await.unwrap_or_default();
     }
     let counted = |name: &str| counters.get(name).copied();
     let driver_usages: Vec<Usage> = drivers.iter().filter_map(|process| Usage::of(*process).ok()).collect();

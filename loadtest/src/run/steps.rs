@@ -1,5 +1,6 @@
 //! The steps of a scenario, one by one.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
@@ -9,6 +10,8 @@ use tokio::time::sleep;
 use super::Run;
 use super::drivers::order_all;
 use super::hub::rest;
+use super::metrics;
+use super::probes::Probed;
 use crate::drive::{Answer, Moment, Order};
 use crate::fixture::{EVERYBODY, ONE, OWN_WORKSPACE, Subject};
 use crate::latency::Latency;
@@ -20,9 +23,6 @@ const LOOK: Duration = Duration::from_millis(10);
 
 /// How long one change may take before something is wrong.
 const PATIENCE: Duration = Duration::from_secs(120);
-
-/// A change that no look has seen begin by then was over between two looks.
-const UNNOTICED: Duration = Duration::from_millis(500);
 
 /// The wait between changes: each meets agents at rest.
 const PAUSE: Duration = Duration::from_millis(437);
@@ -40,12 +40,11 @@ impl Run {
         work: impl AsyncFnOnce(&mut Self, &mut StepResult) -> Result<()>,
     ) -> Result<()> {
         let mut step = StepResult { name: name.to_owned(), kind: kind.to_owned(), ..StepResult::default() };
-        drop(self.probes.taken());
+        self.booked.push(self.probes.begin());
         step.began_seconds = self.began.elapsed().as_secs_f64();
         self.live.step(name, &self.samples, &self.probes, self.began);
         let outcome = work(self, &mut step).await;
         step.ended_seconds = self.began.elapsed().as_secs_f64();
-        self.put_down_probes(&mut step);
         self.put_down_usage(&mut step);
         results.push(step);
         outcome
@@ -100,25 +99,33 @@ impl Run {
     async fn changes(&mut self, step: &mut StepResult, subject: &Subject, rounds: u64) -> Result<()> {
         for _ in 0..rounds {
             sleep(PAUSE).await;
-            order_all(&self.drivers, &Order::Baseline).await?;
+            order_all(&self.drivers, &Order::Baseline, PATIENCE).await?;
             self.changes += 1;
             let document = OWN_WORKSPACE.assignment(subject, &format!("change {}", self.changes));
             let (since, began) = (Moment::now(), Instant::now());
             let hub = std::sync::Arc::clone(&self.hub);
-            let received = self.received(since, subject.name == ONE.name);
-            let curve = async {
-                hub.apply(document).await?;
-                let answered = began.elapsed();
-                anyhow::Ok((answered, self.acknowledged(subject, began).await?))
+            let all_received = AtomicBool::new(false);
+            let received = async {
+                let received = self.received(since, subject.name == ONE.name).await?;
+                all_received.store(true, Ordering::Relaxed);
+                anyhow::Ok(received)
             };
-            let ((latency, missing), (answered, curves)) = futures::future::try_join(received, curve).await?;
+            let answered = async {
+                hub.apply(document).await?;
+                anyhow::Ok(began.elapsed())
+            };
+            let curves = self.acknowledged(subject, began, &all_received);
+            let ((latency, missing), answered, curves) = futures::future::try_join3(received, answered, curves).await?;
             ensure!(missing == 0, "{missing} clusters did not receive a change within {} s", PATIENCE.as_secs());
             add(step, "received", &latency);
             let mut answer = Latency::new();
             answer.record(answered);
             add(step, "answered", &answer);
-            add(step, "acknowledged", &curves.acknowledged);
-            add(step, "ready", &curves.ready);
+            add(step, "acknowledged", &latency_of(&curves.applied, &latency));
+            add(step, "ready", &latency_of(&curves.ready, &latency));
+            // How far apart the looks were from which these two are read off.
+            let apart = step.figures.entry("looks-ms.max".to_owned()).or_default();
+            *apart = apart.max(curves.apart.as_secs_f64() * 1000.0);
         }
         Ok(())
     }
@@ -127,7 +134,7 @@ impl Run {
         let order = Order::Received { since, first_alone, patience_ms: PATIENCE.as_millis() as u64 };
         let drivers = if first_alone { &self.drivers[..1] } else { &self.drivers[..] };
         let (mut all, mut none) = (Latency::new(), 0);
-        for answer in order_all(drivers, &order).await? {
+        for answer in order_all(drivers, &order, PATIENCE + PATIENCE).await? {
             let Answer::Received { latency, missing } = answer else { bail!("a driver does not say what it received") };
             all.add(&latency);
             none += missing;
@@ -136,19 +143,22 @@ impl Run {
     }
 
     /// Follows the hub's own counts of an assignment: each look tells how many more were there by then.
-    async fn acknowledged(&self, subject: &Subject, began: Instant) -> Result<Curves> {
-        let (mut applied, mut ready) = (Vec::new(), Vec::new());
+    async fn acknowledged(&self, subject: &Subject, began: Instant, all_received: &AtomicBool) -> Result<Curves> {
+        let (mut applied, mut ready, mut apart) = (Vec::new(), Vec::new(), Duration::ZERO);
+        let mut before = began;
         loop {
             let looked = Instant::now();
+            // A cluster that has not received it yet is counted with what was before.
+            let may_be_over = all_received.load(Ordering::Relaxed);
             let assignment = self.hub.assignment(OWN_WORKSPACE.namespace, subject.name).await?;
             let (at, selected) = (began.elapsed(), assignment.selected);
             applied.push((at, assignment.applied));
             ready.push((at, assignment.ready));
-            // What is ready right after a change is ready with what was before it.
-            let has_begun = applied.iter().any(|(_, count)| *count < selected);
+            apart = apart.max(before.elapsed());
+            before = Instant::now();
             let is_over = assignment.applied >= selected && assignment.ready >= selected;
-            if selected > 0 && is_over && (has_begun || at > UNNOTICED) {
-                return Ok(Curves { acknowledged: latency_of(&applied), ready: latency_of(&ready) });
+            if may_be_over && selected > 0 && is_over {
+                return Ok(Curves { applied, ready, apart });
             }
             if at > PATIENCE {
                 bail!(
@@ -164,12 +174,12 @@ impl Run {
     /// Changes statuses in the whole fleet at a pace.
     async fn storm(&mut self, step: &mut StepResult, length: Duration, per_second: u64) -> Result<()> {
         let clusters: u64 = self.drivers.iter().map(|driver| u64::from(driver.clusters)).sum();
-        let before = self.counter("starling_status_changes_total");
+        let before = self.counter("starling_status_changes_total").await;
         let began = Instant::now();
         let orders = self.drivers.iter().enumerate().map(|(number, driver)| {
             let own = (per_second * u64::from(driver.clusters)).div_ceil(clusters);
             let seed = self.scenario.seed ^ (number as u64 + 1) << 32;
-            driver.order(Order::Storm { per_second: own, millis: length.as_millis() as u64, seed })
+            driver.order(Order::Storm { per_second: own, millis: length.as_millis() as u64, seed }, length + PATIENCE)
         });
         let (mut changed, mut late) = (0, Latency::new());
         for answer in futures::future::try_join_all(orders).await? {
@@ -184,15 +194,15 @@ impl Run {
         if let Some(p99) = late.quantile_ms(0.99) {
             step.figures.insert("driver-late-ms.p99".into(), p99);
             if p99 > DRIVER_LATE_MS {
-                self.problems.push(format!(
+                self.notes.push(format!(
                     "step {}: the drivers themselves were {p99:.0} ms late: the machine is too small for this pace",
                     step.name
                 ));
             }
         }
-        // The counter is read every two seconds.
-        sleep(Duration::from_millis(2100)).await;
-        if let (Some(before), Some(after)) = (before, self.counter("starling_status_changes_total")) {
+        // What was changed last is on its way for a moment.
+        sleep(PAUSE).await;
+        if let (Some(before), Some(after)) = (before, self.counter("starling_status_changes_total").await) {
             step.figures.insert("hub-changes-per-second".into(), (after - before) / took);
         }
         Ok(())
@@ -200,47 +210,41 @@ impl Run {
 
     /// Lets all agents go and come back.
     async fn reconnect(&mut self, step: &mut StepResult, away: Duration) -> Result<()> {
-        let all = self.hub.status().await?.live;
-        order_all(&self.drivers, &Order::StopAgents).await?;
-        let rest = all.saturating_sub(u64::from(self.clusters));
-        self.hub.wait_for("every session to end", self.patience(), |status| status.live <= rest).await?;
+        let all = u64::from(self.clusters);
+        order_all(&self.drivers, &Order::StopAgents, PATIENCE).await?;
+        self.hub.wait_for("every session to end", self.patience(), |counts| counts.live == 0).await?;
         sleep(away).await;
         let began = Instant::now();
-        order_all(&self.drivers, &Order::StartAgents).await?;
-        let live = self.hub.wait_for("every cluster to be live", self.patience(), |status| status.live >= all).await?;
+        order_all(&self.drivers, &Order::StartAgents, PATIENCE).await?;
+        let live = self.hub.wait_for("every cluster to be live", self.patience(), |counts| counts.live == all).await?;
         step.figures.insert("live-seconds".into(), live.duration_since(began).as_secs_f64());
         Ok(())
     }
 
     /// Takes the hub away and brings it back.
     async fn hub_away(&mut self, step: &mut StepResult, signal: Signal, away: Duration) -> Result<()> {
-        let before = self.hub.status().await?;
+        let all = u64::from(self.clusters);
+        let objects = self.hub.counts().await?.objects;
         let began = self.hub.restart(signal, away).await?;
         step.figures.insert("answers-seconds".into(), began.elapsed().as_secs_f64());
-        let live = self.hub.wait_for("every cluster to be live", self.patience(), |status| status.live >= before.live);
+        let live = self.hub.wait_for("every cluster to be live", self.patience(), |counts| counts.live == all);
         step.figures.insert("live-seconds".into(), live.await?.duration_since(began).as_secs_f64());
-        let whole = self.hub.wait_for("every object to be known", self.patience(), |status| {
-            status.ready >= before.ready && status.objects >= before.objects
+        let whole = self.hub.wait_for("every object to be known", self.patience(), |counts| {
+            counts.ready == all && counts.objects >= objects
         });
         step.figures.insert("whole-seconds".into(), whole.await?.duration_since(began).as_secs_f64());
         Ok(())
     }
 
-    fn counter(&self, name: &str) -> Option<f64> {
-        self.samples.newest_counters().get(name).copied()
+    /// Reads a counter now; `None` where the hub's counters cannot be read.
+    async fn counter(&self, name: &str) -> Option<f64> {
+        metrics::read_all(self.hub.metrics()).await.ok()?.get(name).copied()
     }
 
-    fn put_down_probes(&self, step: &mut StepResult) {
-        let probed = self.probes.taken();
-        for (name, latency) in [("visible", &probed.visible), ("page", &probed.page), ("count", &probed.count)] {
-            if latency.samples() > 0 {
-                add(step, name, latency);
-            }
-        }
-        for (name, count) in
-            [("probes-failed", probed.failed), ("probes-unasked", probed.unasked), ("statuses-lost", probed.lost)]
-        {
-            step.figures.insert(name.to_owned(), count as f64);
+    /// Puts down what the probes said of each step, once all of them have ended or will not.
+    pub(super) fn put_down_probes(&self, steps: &mut [StepResult]) {
+        for (step, booked) in steps.iter_mut().zip(&self.booked) {
+            put_down(step, &booked.sum());
         }
     }
 
@@ -256,25 +260,43 @@ impl Run {
         if seconds <= 0.0 {
             return;
         }
-        // A process that was started again counts from nothing.
-        let hub: f64 = within
-            .windows(2)
-            .filter_map(|pair| Some((pair[1].hub_cpu_seconds? - pair[0].hub_cpu_seconds?).max(0.0)))
-            .sum();
-        step.figures.insert("hub-cpus".into(), hub / seconds);
+        // Not every reading has it, and a process that was started again counts from nothing.
+        let known: Vec<f64> = within.iter().filter_map(|sample| sample.hub_cpu_seconds).collect();
+        if known.len() > 1 {
+            let hub: f64 = known.windows(2).map(|pair| (pair[1] - pair[0]).max(0.0)).sum();
+            step.figures.insert("hub-cpus".into(), hub / seconds);
+        }
         step.figures.insert("driver-cpus".into(), (last.driver_cpu_seconds - first.driver_cpu_seconds) / seconds);
-        let peak = within.iter().filter_map(|sample| sample.hub_resident_bytes).fold(0.0, f64::max);
-        step.figures.insert("hub-resident-bytes".into(), peak);
+        let peak = within.iter().filter_map(|sample| sample.hub_resident_bytes).reduce(f64::max);
+        step.figures.extend(peak.map(|peak| ("hub-resident-bytes".to_owned(), peak)));
     }
 }
 
-/// Reads latencies off counts over time: a cluster is there from the last look on before which it was not. The hub counts those
-/// that it has not planned anew yet, so that a count may fall before it grows.
-fn latency_of(counts: &[(Duration, u64)]) -> Latency {
+/// Puts down what the probes said; nothing where none was due.
+fn put_down(step: &mut StepResult, probed: &Probed) {
+    if probed.due == 0 {
+        return;
+    }
+    for (name, latency) in [("visible", &probed.visible), ("page", &probed.page), ("count", &probed.count)] {
+        if latency.samples() > 0 {
+            add(step, name, latency);
+        }
+    }
+    for (name, count) in
+        [("probes-failed", probed.failed), ("probes-unasked", probed.unasked), ("probes-lost", probed.lost)]
+    {
+        step.figures.insert(name.to_owned(), count as f64);
+    }
+}
+
+/// Reads latencies off counts over time: a cluster is there from the first look on after which it always was. The hub also counts
+/// those that it has not planned anew yet, so that a count may fall before it grows, and is never more than had received it.
+fn latency_of(counts: &[(Duration, u64)], received: &Latency) -> Latency {
     let mut latency = Latency::new();
     let mut there = 0;
     for (index, (at, _)) in counts.iter().enumerate() {
         let stays = counts[index..].iter().map(|(_, count)| *count).min().unwrap_or_default();
+        let stays = stays.min(received.samples_until(*at));
         latency.record_n(*at, stays.saturating_sub(there));
         there = there.max(stays);
     }
@@ -283,8 +305,10 @@ fn latency_of(counts: &[(Duration, u64)]) -> Latency {
 
 /// How many clusters were where, by when.
 struct Curves {
-    acknowledged: Latency,
-    ready: Latency,
+    applied: Vec<(Duration, u64)>,
+    ready: Vec<(Duration, u64)>,
+    /// The longest time between two looks.
+    apart: Duration,
 }
 
 fn add(step: &mut StepResult, name: &str, latency: &Latency) {
@@ -298,7 +322,9 @@ mod tests {
     #[test]
     fn counts_that_fall_first_do_not_count() {
         let at = Duration::from_millis;
-        let latency = latency_of(&[(at(10), 8), (at(20), 0), (at(30), 4), (at(40), 3), (at(50), 10)]);
+        let mut received = Latency::new();
+        received.record_n(at(25), 10);
+        let latency = latency_of(&[(at(10), 8), (at(20), 3), (at(30), 4), (at(40), 3), (at(50), 10)], &received);
         assert_eq!(latency.samples(), 10);
         let close = |quantile: f64, millis: f64| (latency.quantile_ms(quantile).expect("samples") - millis).abs() < 0.1;
         assert!(close(0.3, 30.0) && close(0.31, 50.0) && close(1.0, 50.0), "{latency:?}");

@@ -5,8 +5,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use starling_model::{Health, ObjectKey};
+use starling_proto::v1::admin_service_client::AdminServiceClient;
 use starling_proto::v1::{DeleteRequest, DetachRequest};
 use tokio::time::sleep;
+use tonic::transport::Channel;
+use tonic::{Code, Request, Response, Status};
 
 use super::Run;
 use super::drivers::order_all;
@@ -45,10 +48,10 @@ impl Run {
                 step.figures.insert("removals".into(), truth.removals as f64);
                 if !wrong.is_empty() {
                     let named = wrong.iter().take(NAMED).map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
-                    self.problems.push(format!("the hub is wrong about {} clusters, such as {named}", wrong.len()));
+                    self.defects.push(format!("the hub is wrong about {} clusters, such as {named}", wrong.len()));
                 }
                 if truth.removals > 0 {
-                    self.problems.push(format!("agents removed {} objects that nobody deleted", truth.removals));
+                    self.defects.push(format!("agents removed {} objects that nobody deleted", truth.removals));
                 }
                 return Ok(());
             }
@@ -58,7 +61,7 @@ impl Run {
 
     async fn truth(&self) -> Result<Truth> {
         let mut truth = Truth::default();
-        for answer in order_all(&self.drivers, &Order::Truth).await? {
+        for answer in order_all(&self.drivers, &Order::Truth, PATIENCE).await? {
             let Answer::Truth { clusters } = answer else { bail!("a driver does not say what its clusters hold") };
             for held in clusters {
                 truth.removals += held.removals;
@@ -101,16 +104,19 @@ struct Truth {
 }
 
 impl HubUnderTest {
-    /// Takes everything out of a hub again that a run made there.
+    /// Takes everything out of a hub again that a run made there. What was never made, or is gone, is no error.
     pub(super) async fn forget(&self, fixture: &Fixture, clusters: u32) -> Result<()> {
         for number in 0..clusters {
+            if number % 1000 == 0 {
+                eprintln!("removing what the run made: {number} of {clusters} clusters");
+            }
             let request = DetachRequest {
                 workspace: fixture.workspaces[0].to_owned(),
                 name: fleet::name(number),
                 forget: true,
                 ..DetachRequest::default()
             };
-            self.call(request, |mut hub, request| async move { hub.detach(request).await }).await?;
+            self.gone(request, |mut hub, request| async move { hub.detach(request).await }).await?;
         }
         let namespaced = [("assignment", EVERYBODY.name), ("assignment", ONE.name), ("addon", ADDON)];
         let namespaced = namespaced.map(|(kind, name)| (kind, fixture.namespace, name));
@@ -122,10 +128,37 @@ impl HubUnderTest {
                 name: name.to_owned(),
                 approved_count: None,
             };
-            let shown = self.call(request.clone(), |mut hub, request| async move { hub.delete(request).await }).await?;
+            let shown = self.gone(request.clone(), |mut hub, request| async move { hub.delete(request).await }).await?;
+            let Some(shown) = shown else { continue };
             request.approved_count = Some(shown.installs);
-            self.call(request, |mut hub, request| async move { hub.delete(request).await }).await?;
+            self.gone(request, |mut hub, request| async move { hub.delete(request).await }).await?;
         }
         Ok(())
+    }
+
+    /// Asks for a removal; `None` if there is nothing of that name. What can succeed later is asked again for a while.
+    async fn gone<M, R, F, A>(&self, message: M, method: F) -> Result<Option<R>>
+    where
+        M: Clone,
+        F: Fn(AdminServiceClient<Channel>, Request<M>) -> A,
+        A: Future<Output = Result<Response<R>, Status>>,
+    {
+        let began = Instant::now();
+        loop {
+            let mut code = None;
+            let asked = self.call(message.clone(), async |hub, request| {
+                let answer = method(hub, request).await;
+                code = answer.as_ref().err().map(Status::code);
+                answer
+            });
+            match (asked.await, code) {
+                (Ok(answer), _) => return Ok(Some(answer)),
+                (Err(_), Some(Code::NotFound)) => return Ok(None),
+                (Err(_), Some(Code::Unavailable) | None) if began.elapsed() < PATIENCE => {
+                    sleep(Duration::from_secs(1)).await;
+                }
+                (Err(error), _) => return Err(error),
+            }
+        }
     }
 }

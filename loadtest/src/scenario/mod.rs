@@ -203,7 +203,9 @@ impl Scenario {
             ("fleet.clusters", fleet.clusters, 1, 1_000_000),
             ("fleet.objects", fleet.objects, 1, 10_000),
             ("fleet.settle-ms", fleet.settle_ms, 0, 600_000),
-            ("fleet.heavy.objects", fleet.heavy.objects, 0, 10_000),
+            ("fleet.heavy.objects", fleet.heavy.objects, 1, 10_000),
+            ("probes.statuses-per-second", Range::One(self.probes.statuses_per_second), 0, 1000),
+            ("probes.queries-per-second", Range::One(self.probes.queries_per_second), 0, 1000),
         ];
         for step in &self.steps {
             ranges.extend(step.action.ranges());
