@@ -3,9 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use serde_json::Value;
 use starling_harness::{Hub, HubOptions, StarlingPrograms};
+use starling_realparts::wait_for;
 
 /// Runs `starling-loadtest`.
 fn loadtest(arguments: &[&str], folder: &Path) -> Output {
@@ -68,6 +70,20 @@ fn a_hub_that_is_there_is_left_as_it_was() {
     assert_eq!((&told["passed"], &told["defects"]), (&Value::Bool(true), &Value::Array(Vec::new())));
     let status = hub.status().expect("ask for the status");
     assert_eq!((status.clusters, documents(&directory)), (0, Vec::new()), "nothing is left behind");
+
+    let others = "apiVersion: starling.dev/v1alpha1\nkind: Workspace\nmetadata: {name: starling-loadtest}\nspec: {}\n---\n\
+                  apiVersion: starling.dev/v1alpha1\nkind: ManagedCluster\n\
+                  metadata: {name: sim-00000, namespace: starling-loadtest}\nspec: {}\n";
+    fs::write(directory.join("others.yaml"), others).expect("write somebody else's cluster");
+    let taken = || match hub.status() {
+        Ok(status) if status.clusters == 1 => Ok(()),
+        other => Err(format!("{other:?}")),
+    };
+    wait_for("the cluster to be known", Duration::from_secs(30), taken).expect("it is taken");
+    let refused = loadtest(&["run", &small, "--target", &config, "--out", "again"], folder.path());
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && said.contains("another run goes on there"), "{said}");
+    assert_eq!(hub.status().expect("ask for the status").clusters, 1, "what is somebody else's stays");
     let refused = loadtest(&["run", &scenario("smoke.toml"), "--target", &config], folder.path());
     assert!(!refused.status.success());
     let said = String::from_utf8_lossy(&refused.stderr);

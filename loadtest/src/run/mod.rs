@@ -94,6 +94,8 @@ struct Run {
     notes: Vec<String>,
     /// Changes made so far, so that each is another one.
     changes: u64,
+    /// The workspace is the run's own: what is in it may be removed.
+    is_workspace_ours: bool,
 }
 
 /// Runs a scenario and writes its report; returns whether every threshold holds.
@@ -185,6 +187,7 @@ async fn carry_out(
         defects: Vec::new(),
         notes: Vec::new(),
         changes: 0,
+        is_workspace_ours: false,
     };
     let mut steps = Vec::new();
     let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
@@ -300,6 +303,7 @@ impl Run {
             "workspace {} has {already} clusters: another run goes on there, or was not cleaned up",
             OWN_WORKSPACE.workspaces[0]
         );
+        self.is_workspace_ours = true;
         hub.apply(OWN_WORKSPACE.documents()).await?;
         sleep(QUIET).await;
         let before = self.samples.newest_resident();
@@ -352,7 +356,7 @@ impl Run {
 
     /// Leaves nothing behind: agents stop, and of a hub that was there already what the run made goes again.
     async fn clean_up(self) -> Result<()> {
-        let Self { hub, drivers, clusters, .. } = self;
+        let Self { hub, drivers, clusters, is_workspace_ours, .. } = self;
         // What one of these leaves, the next ones still take away.
         let stopped = order_all(&drivers, &Order::StopAgents, DRAINS_WITHIN).await.map(drop);
         let mut ended = Ok(());
@@ -364,7 +368,8 @@ impl Run {
                 Some(hub) => hub.end().await,
                 None => Err(anyhow!("somebody still uses the hub")),
             },
-            false => hub.forget(&OWN_WORKSPACE, clusters).await,
+            false if is_workspace_ours => hub.forget(&OWN_WORKSPACE, clusters).await,
+            false => Ok(()),
         };
         forgotten.and(ended).and(stopped)
     }
