@@ -93,8 +93,7 @@ impl Directory {
         let mut places = None;
         for resource in resources {
             let (key, text) = (resource.key(), edit::to_yaml(resource));
-            let known = self.parsed().place(&key);
-            if let Some(file) = known
+            if let Some(file) = self.known_place(&key)
                 && self.rewrite(&file, |old| edit::replace(old, &key, &text)).is_ok()
             {
                 continue;
@@ -148,6 +147,12 @@ impl Directory {
     pub(super) fn remove_blocking(&self, key: &InputKey) -> Result<(), EditError> {
         let Some(file) = self.places().remove(key) else { return Ok(()) };
         self.rewrite(&file, |old| edit::remove(old, key))
+    }
+
+    /// Returns the one file in which a document was read last, unless somebody may be writing it just now.
+    fn known_place(&self, key: &InputKey) -> Option<String> {
+        let parsed = self.parsed();
+        parsed.place(key).filter(|file| !parsed.is_being_written(file, &self.root.join(file)))
     }
 
     /// Returns the file of each document.

@@ -94,12 +94,6 @@ impl Fleet {
         self.claims.iter().filter_map(|(id, claims)| first_claim(*id, claims))
     }
 
-    /// Tells whether any ManagedCluster names an identity.
-    #[must_use]
-    pub fn is_managed(&self, id: &ClusterId) -> bool {
-        self.claims.get(id).is_some()
-    }
-
     /// Returns those of some identities, which come in order, that no ManagedCluster names; one walk through both.
     pub fn unmanaged(&self, ids: impl Iterator<Item = ClusterId>) -> impl Iterator<Item = ClusterId> {
         let mut managed = self.claims.iter().map(|(id, _)| *id).peekable();

@@ -70,8 +70,10 @@ pub(super) fn decide(fleet: &Fleet, adopt: &Adopt, context: &mut Context<'_>) ->
             let mut record = new_record(fleet, adopt, context)?;
             let key = record.resource.key();
             if let Some(deleted) = fleet.deleted(&key) {
-                // Its document is still there, and takes the new text.
-                record.file.clone_from(&deleted.file);
+                // Its document is still there, and takes the new text. An object has no file.
+                if deleted.origin.is_none() {
+                    record.file.clone_from(&deleted.file);
+                }
                 changes.push(Change::DeleteDeleted(key));
             }
             changes.push(Change::PutInput(record.clone()));

@@ -39,7 +39,9 @@ pub(super) fn register(
         None => {
             let mut record = new_record(fleet, &key, token, context)?;
             if let Some(deleted) = fleet.deleted(&key) {
-                record.file.clone_from(&deleted.file);
+                if deleted.origin.is_none() {
+                    record.file.clone_from(&deleted.file);
+                }
                 changes.push(Change::DeleteDeleted(key.clone()));
             }
             changes.push(Change::PutInput(record.clone()));

@@ -3,9 +3,10 @@ use starling_model::{Digest, ErrorCode, Millis, Uid};
 
 use crate::change::Change;
 use crate::enrolment::{CredentialRefusal, JoinToken};
-use crate::records::{InputRecord, JoinTokenRecord};
+use crate::records::{DeletedRecord, InputRecord, JoinTokenRecord, ObjectOrigin};
+use crate::resources::Kind;
 use crate::steward::{Answer, CreateJoinToken, Detach, Join, Recover, Refusal, Request, RevokeJoinToken};
-use crate::testing::{FLEET, Hub, TO_PROD, assignment, cluster, cluster_in, workspace};
+use crate::testing::{FLEET, Hub, TO_PROD, assignment, cluster, cluster_in, key, workspace};
 
 fn create(hub: &mut Hub, uses: u32) -> (JoinToken, JoinTokenRecord) {
     let request = CreateJoinToken {
@@ -68,6 +69,21 @@ fn a_cluster_registers_under_its_name_and_the_token_s_labels() {
     assert_eq!(join(&mut hub, &token, "edge-2", 2), Ok(true));
     assert_eq!(join(&mut hub, &token, "edge-3", 3), Err(CredentialRefusal::TokenExhausted));
     assert_eq!(join(&mut hub, &token, "edge-2", 2), Ok(true), "a repetition is none too many");
+}
+
+#[test]
+fn a_cluster_whose_object_was_deleted_before_gets_another() {
+    let mut hub = Hub::new();
+    let (token, _) = create(&mut hub, 1);
+    hub.fleet.apply(&Change::PutDeleted(DeletedRecord {
+        key: key(Kind::ManagedCluster, "dev", "edge"),
+        uid: Uid([1; 16]),
+        digest: Digest([1; 32]),
+        file: String::new(),
+        deleted: Millis(1),
+        origin: Some(ObjectOrigin { uid: "an-object".into(), generation: 1, absence: None }),
+    }));
+    assert_eq!(join(&mut hub, &token, "edge", 1), Ok(true));
 }
 
 #[test]
@@ -144,10 +160,7 @@ fn a_recovery_and_the_end_of_the_workspace_void_open_tokens() {
     hub.ask(&Request::Recover(recover)).expect("recovered");
     assert_eq!(join(&mut hub, &token, "edge", 1), Err(CredentialRefusal::TokenUnknown));
     let (token, _) = create(&mut hub, 9);
-    let delete = crate::steward::Delete {
-        key: crate::testing::key(crate::resources::Kind::Workspace, "", "dev"),
-        approved_count: Some(0),
-    };
+    let delete = crate::steward::Delete { key: key(Kind::Workspace, "", "dev"), approved_count: Some(0) };
     hub.ask(&Request::Delete(delete)).expect("deleted");
     assert_eq!(join(&mut hub, &token, "edge", 1), Err(CredentialRefusal::TokenForeign));
 }
