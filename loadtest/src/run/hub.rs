@@ -167,7 +167,12 @@ impl HubUnderTest {
     /// Asks for the revision of one object of one cluster; empty while the hub does not know it.
     pub(super) async fn revision_of(&self, cluster: &str, key: &TouchedKey) -> Result<String> {
         let request = ListObjectsRequest {
-            selector: Some(ClusterSelector { names: vec![cluster.to_owned()], ..ClusterSelector::default() }),
+            // By its workspace, too: a hub that was there may have a cluster of that name elsewhere.
+            selector: Some(ClusterSelector {
+                workspace: OWN_WORKSPACE.workspaces[0].to_owned(),
+                names: vec![cluster.to_owned()],
+                ..ClusterSelector::default()
+            }),
             kind: key.kind.clone(),
             namespace: key.namespace.clone(),
             name: key.name.clone(),
