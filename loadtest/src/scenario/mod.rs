@@ -2,7 +2,10 @@
 //!
 //! Owns the format and its checks. Every range is drawn from the scenario's seed, so that a run can be repeated.
 
+mod fleet;
 mod range;
+mod step;
+mod threshold;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,13 +13,10 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use serde::{Deserialize, Serialize};
 
+pub use fleet::{DrawnCluster, FleetSpec, Heavy};
 pub use range::Range;
-
-/// Clusters of one driver process unless the scenario says otherwise: each needs an open file, and a process may have 20,000.
-const CLUSTERS_PER_DRIVER: u64 = 5_000;
-
-/// Clusters of one driver process at most.
-const CLUSTERS_PER_DRIVER_LIMIT: u64 = 15_000;
+pub use step::{Action, Step};
+pub use threshold::Threshold;
 
 /// A scenario.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -44,39 +44,6 @@ pub struct Scenario {
     pub thresholds: BTreeMap<String, Threshold>,
 }
 
-/// The simulated clusters.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct FleetSpec {
-    /// How many.
-    pub clusters: Range,
-    /// Processes that run them; by default one for each 5,000 clusters.
-    #[serde(default)]
-    pub drivers: Option<u64>,
-    /// Flux objects of each cluster that are there without Starling; drawn for each.
-    #[serde(default = "forty")]
-    pub objects: Range,
-    /// The heavy tail.
-    #[serde(default)]
-    pub heavy: Heavy,
-    /// How long Flux takes to reconcile an object, in milliseconds; drawn for each cluster.
-    #[serde(default = "settle")]
-    pub settle_ms: Range,
-    /// Clusters of a thousand of which one object fails.
-    #[serde(default)]
-    pub failing_per_mille: u64,
-}
-
-/// Clusters with many more objects than the others.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Heavy {
-    /// How many of a thousand.
-    pub per_mille: u64,
-    /// Flux objects of each.
-    pub objects: Range,
-}
-
 /// Questions that are asked all the time, each at its own pace whether or not the one before was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
@@ -87,87 +54,10 @@ pub struct Probes {
     pub queries_per_second: u64,
 }
 
-/// One thing that is done.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-pub struct Step {
-    /// What its figures are called by; its kind unless given.
-    #[serde(default)]
-    pub name: Option<String>,
-    /// What is done.
-    #[serde(flatten)]
-    pub action: Action,
-}
-
-/// What a step does.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(tag = "kind", rename_all = "kebab-case", rename_all_fields = "kebab-case", deny_unknown_fields)]
-pub enum Action {
-    /// Nothing but the probes.
-    Steady {
-        /// For so long.
-        seconds: Range,
-    },
-    /// Changes what every cluster is assigned.
-    Change {
-        /// How often, one after another.
-        rounds: Range,
-    },
-    /// Changes what one cluster is assigned.
-    ChangeOne {
-        /// How often, one after another.
-        rounds: Range,
-    },
-    /// Changes statuses everywhere.
-    Storm {
-        /// For so long.
-        seconds: Range,
-        /// Changes a second in the whole fleet.
-        per_second: Range,
-    },
-    /// All agents stop, and start again at once.
-    Reconnect {
-        /// How long they are away.
-        away_seconds: Range,
-    },
-    /// The hub is killed and started again; not where the hub was there already.
-    KillHub {
-        /// How long it is away.
-        away_seconds: Range,
-    },
-    /// The hub is stopped as an upgrade does, and started again; not where the hub was there already.
-    RestartHub {
-        /// How long it is away.
-        away_seconds: Range,
-    },
-}
-
-/// What a figure has to be.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Threshold {
-    /// Not less than this.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub min: Option<f64>,
-    /// Not more than this.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max: Option<f64>,
-}
-
 /// What is wrong with a scenario, with what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ScenarioError(String);
-
-/// One cluster as it was drawn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DrawnCluster {
-    /// Flux objects that are there without Starling.
-    pub objects: u32,
-    /// How long Flux takes to reconcile an object, in milliseconds.
-    pub settle_ms: u64,
-    /// One of its objects fails.
-    pub failing: bool,
-}
 
 impl Scenario {
     /// Reads a scenario.
@@ -198,15 +88,11 @@ impl Scenario {
         if self.name.is_empty() || !self.name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
             return wrong(format!("name {:?}: use letters, digits and dashes", self.name));
         }
-        let fleet = &self.fleet;
-        let mut ranges = vec![
-            ("fleet.clusters", fleet.clusters, 1, 1_000_000),
-            ("fleet.objects", fleet.objects, 1, 10_000),
-            ("fleet.settle-ms", fleet.settle_ms, 0, 600_000),
-            ("fleet.heavy.objects", fleet.heavy.objects, 1, 10_000),
+        let mut ranges = self.fleet.ranges();
+        ranges.extend([
             ("probes.statuses-per-second", Range::One(self.probes.statuses_per_second), 0, 1000),
             ("probes.queries-per-second", Range::One(self.probes.queries_per_second), 0, 1000),
-        ];
+        ]);
         for step in &self.steps {
             ranges.extend(step.action.ranges());
         }
@@ -221,20 +107,7 @@ impl Scenario {
                 ));
             }
         }
-        for (name, share) in
-            [("failing-per-mille", fleet.failing_per_mille), ("heavy.per-mille", fleet.heavy.per_mille)]
-        {
-            if share > 1000 {
-                return wrong(format!("fleet.{name}: {share} of a thousand cannot be"));
-            }
-        }
-        let drivers = fleet.drivers(fleet.clusters.high());
-        if drivers == 0 || fleet.clusters.high().div_ceil(drivers) > CLUSTERS_PER_DRIVER_LIMIT {
-            return wrong(format!(
-                "fleet.drivers: {drivers} for {} clusters; a process runs 1 to {CLUSTERS_PER_DRIVER_LIMIT}",
-                fleet.clusters.high()
-            ));
-        }
+        self.fleet.check()?;
         let mut names = BTreeSet::new();
         for name in self.step_names() {
             if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
@@ -268,89 +141,6 @@ pub const END: &str = "end";
 /// What figures of the whole run are called by.
 pub const HUB: &str = "hub";
 
-impl FleetSpec {
-    /// Describes clusters that are all alike.
-    #[must_use]
-    pub fn plain(clusters: u64, objects: u64) -> Self {
-        Self {
-            clusters: Range::One(clusters),
-            drivers: None,
-            objects: Range::One(objects),
-            heavy: Heavy::default(),
-            settle_ms: settle(),
-            failing_per_mille: 0,
-        }
-    }
-
-    /// Returns how many processes run this many clusters.
-    #[must_use]
-    pub fn drivers(&self, clusters: u64) -> u64 {
-        self.drivers.unwrap_or_else(|| clusters.div_ceil(CLUSTERS_PER_DRIVER))
-    }
-
-    /// Draws one cluster, by its number alone: whichever process runs it, it is the same.
-    #[must_use]
-    pub fn draw(&self, seed: u64, number: u32) -> DrawnCluster {
-        let mut random = StdRng::seed_from_u64(seed ^ (u64::from(number) + 1).wrapping_mul(0xD134_2543_DE82_EF95));
-        let one_of_thousand = Range::Between([0, 999]);
-        let is_heavy = one_of_thousand.draw(&mut random) < self.heavy.per_mille;
-        let failing = one_of_thousand.draw(&mut random) < self.failing_per_mille;
-        let objects = if is_heavy { self.heavy.objects } else { self.objects };
-        let objects = u32::try_from(objects.draw(&mut random)).unwrap_or(u32::MAX);
-        DrawnCluster { objects, settle_ms: self.settle_ms.draw(&mut random), failing }
-    }
-}
-
-impl Action {
-    /// Returns the name of its kind.
-    #[must_use]
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Steady { .. } => "steady",
-            Self::Change { .. } => "change",
-            Self::ChangeOne { .. } => "change-one",
-            Self::Storm { .. } => "storm",
-            Self::Reconnect { .. } => "reconnect",
-            Self::KillHub { .. } => "kill-hub",
-            Self::RestartHub { .. } => "restart-hub",
-        }
-    }
-
-    /// Tells whether the hub's process has to be the run's own.
-    #[must_use]
-    pub fn needs_own_hub(&self) -> bool {
-        matches!(self, Self::KillHub { .. } | Self::RestartHub { .. })
-    }
-
-    /// Returns each range with its bounds.
-    fn ranges(&self) -> Vec<(&'static str, Range, u64, u64)> {
-        match self {
-            Self::Steady { seconds } => vec![("steady.seconds", *seconds, 1, 604_800)],
-            Self::Change { rounds } | Self::ChangeOne { rounds } => vec![("rounds", *rounds, 1, 100_000)],
-            Self::Storm { seconds, per_second } => {
-                vec![("storm.seconds", *seconds, 1, 604_800), ("storm.per-second", *per_second, 1, 10_000_000)]
-            }
-            Self::Reconnect { away_seconds } | Self::KillHub { away_seconds } | Self::RestartHub { away_seconds } => {
-                vec![("away-seconds", *away_seconds, 0, 86_400)]
-            }
-        }
-    }
-}
-
-impl Threshold {
-    /// Tells whether a figure is as it has to be.
-    #[must_use]
-    pub fn holds(&self, figure: f64) -> bool {
-        self.min.is_none_or(|min| figure >= min) && self.max.is_none_or(|max| figure <= max)
-    }
-}
-
-impl Default for Heavy {
-    fn default() -> Self {
-        Self { per_mille: 0, objects: Range::One(2000) }
-    }
-}
-
 impl Default for Probes {
     fn default() -> Self {
         Self { statuses_per_second: 5, queries_per_second: 5 }
@@ -359,14 +149,6 @@ impl Default for Probes {
 
 fn one() -> u64 {
     1
-}
-
-fn forty() -> Range {
-    Range::One(38)
-}
-
-fn settle() -> Range {
-    Range::One(300)
 }
 
 #[cfg(test)]

@@ -14,6 +14,9 @@ pub enum Range {
     Between([u64; 2]),
 }
 
+/// A range with its name and with what it has to be between, both included.
+pub(super) type Bounds = (&'static str, Range, u64, u64);
+
 impl Range {
     /// Draws a number.
     pub fn draw(self, random: &mut StdRng) -> u64 {
