@@ -91,6 +91,7 @@ impl Source {
             }
         };
         let sync = Sync::new(SyncParts {
+            fleet: parts.fleet.clone(),
             steward: parts.steward.clone(),
             problems: problems.clone(),
             hold: parts.hold.clone(),
@@ -103,6 +104,7 @@ impl Source {
     /// Starts reading, and waits until everything was read once; a source that is never quiet, or away, does not keep the hub.
     pub(crate) async fn read(&self, tasks: &Tasks) {
         let working = tasks.stopping();
+        self.sync.forget();
         match &self.origin {
             Origin::Scans(scans) => {
                 let (scans, sync) = (Arc::clone(scans), self.sync.clone());

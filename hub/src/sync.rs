@@ -1,10 +1,13 @@
 //! From scans of the directory to the steward, one at a time, and again when the hold ends.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use starling_hub_core::steward::{Answer, Refusal, Request};
+use starling_hub_core::fleet::Fleet;
+use starling_hub_core::resources::InputKey;
+use starling_hub_core::steward::{Answer, Refusal, Request, SourceFile, SyncFiles, Synced};
 use starling_model::ErrorCode;
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard, mpsc, watch};
 use tokio::time::Instant;
@@ -23,9 +26,17 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// How often it looks whether that is over.
 const LOOK: Duration = Duration::from_millis(100);
 
+/// How often everything is handed over although little of it changed: whatever the changed files alone did not tell is told then.
+const WHOLE: Duration = Duration::from_secs(60);
+
+/// How often a scan that has become old while it waited for its turn is made again before it keeps others waiting.
+const POLITE: usize = 4;
+
 /// What the hand-over works with.
 #[derive(Clone)]
 pub struct SyncParts {
+    /// The fleet as every reader of the process sees it.
+    pub fleet: watch::Receiver<Arc<Fleet>>,
     /// The way to ask the steward.
     pub steward: StewardHandle,
     /// Where what could not be taken is shown.
@@ -47,6 +58,15 @@ enum Reading {
     Unsettled,
 }
 
+/// The files as they were handed over last, where every document of them was taken.
+struct Taken {
+    files: BTreeMap<String, Arc<SourceFile>>,
+    /// The fleet then.
+    since: Arc<Fleet>,
+    /// When everything was handed over last.
+    whole: Instant,
+}
+
 /// Hands scans to the steward; cheap to clone.
 #[derive(Clone)]
 pub struct Sync {
@@ -58,6 +78,8 @@ pub struct Sync {
     old: Arc<AtomicU64>,
     /// True once a scan without a file in the middle of being written was handed over.
     settled: Arc<watch::Sender<bool>>,
+    /// Written by whoever has the turn; `None` where everything has to be handed over.
+    taken: Arc<Mutex<Option<Taken>>>,
 }
 
 /// The fleet knows the directory as it is, and no scan is handed over until this is dropped: what is decided and edited
@@ -78,7 +100,13 @@ impl Sync {
     /// Makes the hand-over.
     #[must_use]
     pub fn new(parts: SyncParts) -> Self {
-        Self { parts, turn: Arc::default(), old: Arc::default(), settled: Arc::new(watch::Sender::new(false)) }
+        let settled = Arc::new(watch::Sender::new(false));
+        Self { parts, turn: Arc::default(), old: Arc::default(), settled, taken: Arc::default() }
+    }
+
+    /// Hands everything over next time: another process may have read the directory meanwhile.
+    pub fn forget(&self) {
+        *self.taken() = None;
     }
 
     /// Hands over what a reader of the directory sends, until it is gone.
@@ -121,16 +149,17 @@ impl Sync {
         self.hand_over(actor, None).await
     }
 
-    /// Reads the directory and hands it over, once nobody is writing one of its files, and lets nobody else do so until the
-    /// turn is dropped.
+    /// Lets the fleet know some documents as they are in the directory, once nobody is writing a file, and lets nobody else read it
+    /// until the turn is dropped.
+    ///
+    /// Where these documents are known it costs the files that they are in; otherwise, and for none, the whole directory is read.
     ///
     /// # Errors
     /// The steward refuses.
-    pub async fn turn(&self, actor: &str) -> Result<Turn<'_>, Refusal> {
+    pub async fn turn(&self, actor: &str, documents: Vec<InputKey>) -> Result<Turn<'_>, Refusal> {
         let turn = Turn { sync: self, _turn: self.turn.write().await };
-        let until = Instant::now() + PATIENCE;
-        while self.read(actor, None).await? == Reading::Unsettled && Instant::now() < until {
-            tokio::time::sleep(LOOK).await;
+        if !self.read_documents(actor, documents).await? {
+            turn.whole(actor).await?;
         }
         Ok(turn)
     }
@@ -146,23 +175,38 @@ impl Sync {
         let _ = self.settled.subscribe().wait_for(|settled| *settled).await;
     }
 
-    async fn hand_over(&self, actor: &str, given: Option<Scan>) -> Result<(), Refusal> {
+    async fn hand_over(&self, actor: &str, mut given: Option<Scan>) -> Result<(), Refusal> {
+        for _ in 0..POLITE {
+            let turn = self.turn.write().await;
+            if given.as_ref().is_none_or(|scan| !self.is_old(scan)) {
+                return self.read(actor, given).await.map(drop);
+            }
+            // Edits need not wait for this.
+            drop(turn);
+            given = self.scan().await;
+        }
         let _turn = self.turn.write().await;
         self.read(actor, given).await.map(drop)
     }
 
+    fn is_old(&self, scan: &Scan) -> bool {
+        self.parts.directory.is_some() && scan.number <= self.old.load(Ordering::Relaxed)
+    }
+
+    async fn scan(&self) -> Option<Scan> {
+        let directory = self.parts.directory.clone()?;
+        tokio::task::spawn_blocking(move || directory.scan()).await.ok()
+    }
+
     /// Returns what the directory says: what was given, unless that is older than what has been handed over or edited meanwhile.
     async fn newest(&self, given: Option<Scan>) -> Option<Scan> {
-        let Some(directory) = self.parts.directory.clone() else { return given };
-        if let Some(scan) = given
-            && scan.number > self.old.load(Ordering::Relaxed)
-        {
-            return Some(scan);
+        let given = given.filter(|scan| !self.is_old(scan));
+        if given.is_some() || self.parts.directory.is_none() {
+            return given;
         }
-        let reader = directory.clone();
-        let scan = tokio::task::spawn_blocking(move || reader.scan()).await.ok()?;
+        let scan = self.scan().await?;
         // One that was begun meanwhile may have looked at a file before this one did.
-        self.old.fetch_max(directory.newest_scan(), Ordering::Relaxed);
+        self.outdate();
         Some(scan)
     }
 
@@ -176,12 +220,31 @@ impl Sync {
     /// Does it, for whoever has the turn.
     async fn read(&self, actor: &str, given: Option<Scan>) -> Result<Reading, Refusal> {
         let noticed = Instant::now();
+        let is_of_its_own_accord = given.is_some();
         let Some(scan) = self.newest(given).await else { return Ok(Reading::Settled) };
         self.old.fetch_max(scan.number, Ordering::Relaxed);
         self.parts.problems.replace(scan.unreadable);
-        let unsettled = scan.unsettled;
-        if let Answer::Synced(synced) = self.parts.steward.submit(actor, Request::SyncInputs(scan.inputs)).await? {
-            self.parts.problems.replace_untaken(synced.problems);
+        let (unsettled, inputs) = (scan.unsettled, scan.inputs);
+        // What is asked for in between is not kept waiting for everything.
+        let changed = self
+            .taken()
+            .as_ref()
+            .filter(|taken| !is_of_its_own_accord || taken.whole.elapsed() < WHOLE)
+            .and_then(|taken| SyncFiles::between(&taken.files, &inputs.files, Arc::clone(&taken.since)));
+        let changed = changed.filter(|_| inputs.unlisted.is_empty() && self.parts.hold.reason().is_none());
+        let is_done = match changed {
+            Some(changed) => self.submit_files(actor, changed, Some(inputs.files.clone())).await?,
+            None => false,
+        };
+        if !is_done {
+            self.forget();
+            let (files, is_listed) = (inputs.files.clone(), inputs.unlisted.is_empty());
+            if let Answer::Synced(synced) = self.parts.steward.submit(actor, Request::SyncInputs(inputs)).await? {
+                let whole = Instant::now();
+                let since = Arc::clone(&self.parts.fleet.borrow());
+                *self.taken() = (is_listed && synced.problems.is_empty()).then_some(Taken { files, since, whole });
+                self.parts.problems.replace_untaken(synced.problems);
+            }
         }
         self.parts.metrics.set_available(true);
         self.parts.metrics.handed_over(noticed.elapsed());
@@ -190,6 +253,60 @@ impl Sync {
         }
         self.settled.send_replace(true);
         Ok(Reading::Settled)
+    }
+
+    /// Reads the files of some documents and hands them over, for whoever has the turn; false if that is not enough.
+    async fn read_documents(&self, actor: &str, documents: Vec<InputKey>) -> Result<bool, Refusal> {
+        let noticed = Instant::now();
+        let Some(directory) = self.parts.directory.clone() else { return Ok(false) };
+        if documents.is_empty() || self.taken().is_none() || self.parts.hold.reason().is_some() {
+            return Ok(false);
+        }
+        let reading = tokio::task::spawn_blocking(move || directory.read(&directory.places_of(&documents)?));
+        let Ok(Some(read)) = reading.await else { return Ok(false) };
+        let changed = self.taken().as_ref().map(|taken| {
+            let changed = read.into_iter().filter(|(file, content)| taken.files.get(file) != Some(content)).collect();
+            SyncFiles::of(changed, &taken.files, Arc::clone(&taken.since))
+        });
+        let Some(changed) = changed else { return Ok(false) };
+        let is_done = self.submit_files(actor, changed, None).await?;
+        self.parts.metrics.handed_over(noticed.elapsed());
+        Ok(is_done)
+    }
+
+    /// Hands some files over, of all that there are where these were read; false if that is not enough.
+    async fn submit_files(
+        &self,
+        actor: &str,
+        changed: SyncFiles,
+        all: Option<BTreeMap<String, Arc<SourceFile>>>,
+    ) -> Result<bool, Refusal> {
+        if changed.files.is_empty() {
+            return Ok(true);
+        }
+        // Until it is known what became of them.
+        let Some(mut taken) = self.taken().take() else { return Ok(false) };
+        let files = changed.files.clone();
+        let Synced { problems, .. } = match self.parts.steward.submit(actor, Request::SyncFiles(changed)).await {
+            Ok(Answer::Synced(synced)) => synced,
+            Ok(_) => return Ok(false),
+            Err(refusal) if refusal.code == ErrorCode::Conflict => return Ok(false),
+            Err(refusal) => return Err(refusal),
+        };
+        if problems.is_empty() {
+            match all {
+                Some(all) => taken.files = all,
+                None => taken.files.extend(files),
+            }
+            taken.since = Arc::clone(&self.parts.fleet.borrow());
+            *self.taken() = Some(taken);
+        }
+        self.parts.problems.replace_untaken(problems);
+        Ok(true)
+    }
+
+    fn taken(&self) -> MutexGuard<'_, Option<Taken>> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -206,11 +323,26 @@ impl Drop for Turn<'_> {
 }
 
 impl Turn<'_> {
-    /// Reads the directory and hands it over again, after an edit.
+    /// Reads the whole directory and hands it over, once nobody is writing one of its files.
     ///
     /// # Errors
     /// The steward refuses.
-    pub async fn now(&self, actor: &str) -> Result<(), Refusal> {
-        self.sync.read(actor, None).await.map(drop)
+    pub async fn whole(&self, actor: &str) -> Result<(), Refusal> {
+        let until = Instant::now() + PATIENCE;
+        while self.sync.read(actor, None).await? == Reading::Unsettled && Instant::now() < until {
+            tokio::time::sleep(LOOK).await;
+        }
+        Ok(())
+    }
+
+    /// Hands some documents over again, after they were edited.
+    ///
+    /// # Errors
+    /// The steward refuses.
+    pub async fn now(&self, actor: &str, documents: Vec<InputKey>) -> Result<(), Refusal> {
+        if !self.sync.read_documents(actor, documents).await? {
+            self.sync.read(actor, None).await?;
+        }
+        Ok(())
     }
 }

@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use starling_model::{ClusterId, Facts, InstallKey, Millis, Plan, Position, Uid};
+use starling_model::{ClusterId, ErrorCode, Facts, InstallKey, Millis, Plan, Position, Uid};
 
 use crate::deletion::budget;
 use crate::fleet::{AssignmentInput, Fleet};
 use crate::planner;
 use crate::resources::{InputKey, Kind, Resource};
 use crate::steward::{
-    Answer, Context, Decision, Entropy, Heard, Refusal, Request, SourceFile, SyncInputs, Synced, decide,
+    Answer, Context, Decision, Entropy, Heard, Refusal, Request, SourceFile, SyncFiles, SyncInputs, Synced, decide,
 };
 
 pub(crate) const FLEET: &str = "demo";
@@ -22,11 +22,20 @@ pub(crate) struct Hub {
     pub(crate) files: BTreeMap<String, Arc<SourceFile>>,
     pub(crate) unlisted: BTreeSet<String>,
     entropy: Counter,
+    /// The files as they were copied last, where nothing was wrong with any.
+    clean: Option<Clean>,
+}
+
+/// Files that were copied, with the fleet into which they were.
+struct Clean {
+    files: BTreeMap<String, Arc<SourceFile>>,
+    since: Arc<Fleet>,
 }
 
 #[derive(Clone, Default)]
 pub(crate) struct HeardClusters(pub(crate) BTreeMap<ClusterId, BTreeSet<(InstallKey, Uid)>>);
 
+#[derive(Clone)]
 struct Counter(u64);
 
 impl Entropy for Counter {
@@ -53,6 +62,7 @@ impl Hub {
             files: BTreeMap::new(),
             unlisted: BTreeSet::new(),
             entropy: Counter(0),
+            clean: None,
         };
         hub.ask(&Request::Begin).expect("a new fleet begins");
         hub.write("base.yaml", &[&workspace("dev"), &addon("podinfo")].map(String::as_str).join("\n---\n"));
@@ -65,12 +75,33 @@ impl Hub {
         self.files.insert(file.to_owned(), SourceFile { documents: documents.collect(), unreadable: false }.into());
     }
 
+    /// Copies all files; that the changed ones alone are copied in the very same way is checked each time.
     pub(crate) fn sync(&mut self) -> Synced {
         let request = Request::SyncInputs(SyncInputs { files: self.files.clone(), unlisted: self.unlisted.clone() });
+        let entropy = self.entropy.clone();
+        let of_changed = self.changed().map(|changed| self.decide(&Request::SyncFiles(changed)));
+        self.entropy = entropy.clone();
+        let of_all = self.decide(&request);
+        self.entropy = entropy;
+        match of_changed {
+            Some(Err(refusal)) => assert_eq!(refusal.code, ErrorCode::Conflict, "{refusal}"),
+            Some(of_changed) => assert_eq!(of_changed, of_all),
+            None => {}
+        }
         match self.ask(&request) {
-            Ok(Answer::Synced(synced)) => synced,
+            Ok(Answer::Synced(synced)) => {
+                let is_clean = synced.problems.is_empty() && self.unlisted.is_empty();
+                self.clean = is_clean.then(|| Clean { files: self.files.clone(), since: self.fleet.clone().into() });
+                synced
+            }
             other => panic!("a sync answers otherwise: {other:?}"),
         }
+    }
+
+    /// Returns the files that differ from those that were copied last; `None` where that is not enough.
+    pub(crate) fn changed(&self) -> Option<SyncFiles> {
+        let clean = self.clean.as_ref().filter(|_| self.unlisted.is_empty())?;
+        SyncFiles::between(&clean.files, &self.files, Arc::clone(&clean.since))
     }
 
     pub(crate) fn decide(&mut self, request: &Request) -> Result<Decision, Refusal> {

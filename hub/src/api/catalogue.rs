@@ -97,7 +97,7 @@ fn tell_assignment(fleet: &Fleet, assignment: &AssignmentInput, tally: Tally) ->
         addon: record.addon.to_string(),
         version: document.spec.version.clone(),
         revision: record.revision.map(|digest| digest.short()).unwrap_or_default(),
-        selected: fleet.selected(document).len() as u64,
+        selected: fleet.selected_count(document),
         applied: tally.applied,
         ready: tally.ready,
         failing: tally.failing,

@@ -116,12 +116,17 @@ impl Admin {
             self.permit(&actor, Verb::Create, kind, namespace, resource.name()).await?;
             self.permit(&actor, Verb::Update, kind, namespace, resource.name()).await?;
         }
+        let keys: Vec<InputKey> = resources.iter().map(Resource::key).collect();
         // What somebody wrote by hand just before is known first, so that its place is found.
-        let turn = if asked.dry_run { None } else { Some(self.turn(&actor).await?) };
-        let check = ApplyResources { resources: resources.clone(), dry_run: true };
-        let Answer::Checked(checked) = self.ask(&actor, Ask::ApplyResources(check)).await? else {
-            return Err(internal());
-        };
+        let turn = if asked.dry_run { None } else { Some(self.turn(&actor, keys.clone()).await?) };
+        let check = Ask::ApplyResources(ApplyResources { resources: resources.clone(), dry_run: true });
+        let mut checked = self.ask(&actor, check.clone()).await;
+        if let (Err(_), Some(turn)) = (&checked, &turn) {
+            // What it lacks may be in another file, as somebody wrote it just before.
+            turn.whole(&actor.to_string()).await.map_err(refused)?;
+            checked = self.ask(&actor, check).await;
+        }
+        let Answer::Checked(checked) = checked? else { return Err(internal()) };
         if let Some(turn) = turn {
             let changed: Vec<Resource> = resources
                 .iter()
@@ -137,7 +142,7 @@ impl Admin {
             }
             // Only now that the files say so may what was deleted come back.
             self.ask(&actor, Ask::ApplyResources(ApplyResources { resources, dry_run: false })).await?;
-            turn.now(&actor.to_string()).await.map_err(refused)?;
+            turn.now(&actor.to_string(), keys).await.map_err(refused)?;
         }
         Ok(Response::new(v1::ApplyResponse { resources: checked.into_iter().map(applied).collect() }))
     }
@@ -155,8 +160,8 @@ impl Admin {
         };
         let key = InputKey::new(kind, asked.namespace, asked.name);
         self.permit(&actor, Verb::Delete, Access::of(kind), &key.namespace, &key.name).await?;
-        // A document that was edited just before is the one that is deleted, not one that comes after.
-        let turn = if asked.approved_count.is_some() { Some(self.turn(&actor).await?) } else { None };
+        // A document that was edited just before is the one that is deleted, not one that comes after; and what needs it is known.
+        let turn = if asked.approved_count.is_some() { Some(self.turn(&actor, Vec::new()).await?) } else { None };
         let delete = Delete { key, approved_count: asked.approved_count };
         let Answer::Deletion(deletion) = self.ask(&actor, Ask::Delete(delete)).await? else { return Err(internal()) };
         let Deletion { uid, installs, clusters, unheard, examples, deleted, remove } = deletion;
@@ -241,9 +246,9 @@ impl Admin {
         self.parts.steward.submit(&caller.to_string(), request).await.map_err(refused)
     }
 
-    /// Takes the turn of the directory: it is known as it is, and nobody else reads it.
-    async fn turn(&self, caller: &Caller) -> Result<Turn<'_>, Status> {
-        self.parts.sync.turn(&caller.to_string()).await.map_err(refused)
+    /// Takes the turn of the directory: these documents are known as they are, and nobody else reads it.
+    async fn turn(&self, caller: &Caller, documents: Vec<InputKey>) -> Result<Turn<'_>, Status> {
+        self.parts.sync.turn(&caller.to_string(), documents).await.map_err(refused)
     }
 
     async fn sync(&self, caller: &Caller) -> Result<(), Status> {

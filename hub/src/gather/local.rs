@@ -76,12 +76,16 @@ fn installs(shard: &Shard, told: &Told, query: &InstallQuery) -> InstallPage {
 }
 
 fn tallies(shard: &Shard, told: &Told) -> BTreeMap<Uid, Tally> {
-    let fleet = shard.fleet();
+    let (fleet, clusters) = (shard.fleet(), shard.clusters());
+    let mut leaving = fleet.leaving().peekable();
     let mut tallies: BTreeMap<Uid, Tally> = BTreeMap::new();
-    for id in shard.identities().into_iter().filter(|id| told.covers(id) && fleet.is_attached(*id)) {
-        for (assignment, standing) in shard.install_standings(&id) {
-            tallies.entry(assignment).or_default().add(standing);
+    for cluster in &clusters {
+        // Both come by identity.
+        while leaving.next_if(|id| *id < cluster.id).is_some() {}
+        if leaving.peek() == Some(&cluster.id) || !told.covers(&cluster.id) {
+            continue;
         }
+        shard.install_standings(cluster, |assignment, standing| tallies.entry(assignment).or_default().add(standing));
     }
     tallies
 }

@@ -47,6 +47,7 @@ impl Report {
             Request::DetachAcknowledged(cluster) => Self::DetachAcknowledged(*cluster),
             Request::Begin
             | Request::SyncInputs(_)
+            | Request::SyncFiles(_)
             | Request::SyncObjects(_)
             | Request::SourceDeleted(_)
             | Request::ApplyResources(_)

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use starling_hub_core::fleet::{Fleet, Touched};
 use starling_hub_core::records::InputRecord;
 use starling_hub_core::resources::{Kind, Resource};
-use starling_model::ClusterId;
+use starling_model::{ClusterId, Uid};
 
 /// The clusters that have to be planned again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,9 +23,28 @@ pub(crate) enum Affected {
 pub(crate) fn affected(old: &Fleet, new: &Fleet) -> Affected {
     match new.touched_since(old) {
         Some(Touched::All) => Affected::All,
-        Some(Touched::Clusters(ids)) => Affected::Some(ids),
+        Some(Touched::Some { clusters, assignments }) => {
+            Affected::Some(with_selected(clusters, &assignments, old, new))
+        }
         None => compare(old, new),
     }
+}
+
+/// Adds the clusters that assignments select in either fleet.
+fn with_selected(
+    mut clusters: BTreeSet<ClusterId>,
+    assignments: &BTreeSet<Uid>,
+    old: &Fleet,
+    new: &Fleet,
+) -> BTreeSet<ClusterId> {
+    for uid in assignments {
+        for fleet in [old, new] {
+            if let Some(assignment) = fleet.assignment_of_uid(*uid) {
+                clusters.extend(fleet.selected_by(assignment.document()));
+            }
+        }
+    }
+    clusters
 }
 
 /// Compares by identity what plans are made of; records that did not change are the very same in both fleets.

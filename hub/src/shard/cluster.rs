@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use starling_hub_core::session::incumbency::Incumbency;
 use starling_hub_core::session::rate::Bucket;
-use starling_hub_core::session::standing::{ClusterStanding, Connection};
-use starling_model::{ClusterId, Digest, Era, Facts, Fence, Millis, Plan, Position};
+use starling_hub_core::session::standing::{ClusterStanding, Connection, InstallStanding};
+use starling_model::{ClusterId, Digest, Era, Facts, Fence, Millis, Plan, Position, Uid};
 
 use super::mailbox::Mailbox;
 
@@ -38,6 +38,14 @@ pub(crate) struct Cluster {
     state: Mutex<State>,
 }
 
+/// How far a cluster is, and the installs of its plan.
+#[derive(Debug)]
+pub(crate) struct Judged {
+    pub(crate) sum: ClusterStanding,
+    /// In the order of the plan, each with its assignment.
+    pub(crate) installs: Box<[(Uid, InstallStanding)]>,
+}
+
 /// What changes with sessions and plans; the index's parts may be locked while this is, never the other way round.
 #[derive(Debug)]
 pub(crate) struct State {
@@ -60,7 +68,7 @@ pub(crate) struct State {
     /// The era in which the agent's whole picture was last known.
     pub(crate) heard_in: Option<Era>,
     /// Kept until something changes that it was computed from.
-    pub(crate) standing: Option<ClusterStanding>,
+    pub(crate) standing: Option<Judged>,
     /// Objects that the agent does not report because they are beyond the limit.
     pub(crate) untracked: u64,
     /// Statuses that the agent dropped.

@@ -126,18 +126,17 @@ impl FleetFigures {
             if sum.blocked + sum.rejected + sum.failing == 0 {
                 continue;
             }
-            for (assignment, standing) in shard.install_standings(&view.id) {
-                match standing {
-                    InstallStanding::Blocked | InstallStanding::Rejected | InstallStanding::Failing => {
-                        *troubled.entry(assignment).or_default() += 1;
-                    }
-                    InstallStanding::Waiting
-                    | InstallStanding::Applying
-                    | InstallStanding::Applied
-                    | InstallStanding::Kept
-                    | InstallStanding::Ready => {}
+            let Some(cluster) = shard.cluster(&view.id) else { continue };
+            shard.install_standings(&cluster, |assignment, standing| match standing {
+                InstallStanding::Blocked | InstallStanding::Rejected | InstallStanding::Failing => {
+                    *troubled.entry(assignment).or_default() += 1;
                 }
-            }
+                InstallStanding::Waiting
+                | InstallStanding::Applying
+                | InstallStanding::Applied
+                | InstallStanding::Kept
+                | InstallStanding::Ready => {}
+            });
         }
         troubled
     }

@@ -11,7 +11,7 @@ use starling_hub_core::session::standing::{ClusterStanding, InstallStanding, jud
 use starling_hub_core::steward::Heard;
 use starling_model::{Action, ClusterId, Entry, Facts, InstallKey, InstallReport, Millis, ObjectKey, Plan, Uid};
 
-use super::cluster::{Cluster, State};
+use super::cluster::{Cluster, Judged, State};
 use super::{Division, ProcessFigures, Shard, Told};
 use crate::load::Load;
 
@@ -256,12 +256,12 @@ impl Shard {
         installs
     }
 
-    /// Returns how far each install of a cluster's plan came, by assignment; empty for a cluster that was not heard.
-    #[must_use]
-    pub fn install_standings(&self, id: &ClusterId) -> Vec<(Uid, InstallStanding)> {
-        let Some(cluster) = self.cluster(id) else { return Vec::new() };
-        let state = cluster.state();
-        self.judge(&cluster, &state)
+    /// Shows how far each install of a cluster's plan came, by assignment; nothing of one that was not heard.
+    pub(crate) fn install_standings(&self, cluster: &Cluster, mut show: impl FnMut(Uid, InstallStanding)) {
+        let mut state = cluster.state();
+        for (assignment, standing) in &self.judged(cluster, &mut state).installs {
+            show(*assignment, *standing);
+        }
     }
 
     /// Returns the installs that a cluster holds, each with its assignment; `None` if it was not heard in this era.
@@ -309,13 +309,16 @@ impl Shard {
     }
 
     fn standing(&self, cluster: &Cluster, state: &mut State) -> ClusterStanding {
-        if let Some(standing) = state.standing {
-            return standing;
+        self.judged(cluster, state).sum
+    }
+
+    fn judged<'a>(&self, cluster: &Cluster, state: &'a mut State) -> &'a Judged {
+        if state.standing.is_none() {
+            let installs = self.judge(cluster, state);
+            let sum = sum_up(state.is_live(), installs.iter().map(|(_, standing)| *standing));
+            state.standing = Some(Judged { sum, installs: installs.into() });
         }
-        let installs = self.judge(cluster, state);
-        let standing = sum_up(state.is_live(), installs.into_iter().map(|(_, standing)| standing));
-        state.standing = Some(standing);
-        standing
+        state.standing.as_ref().expect("it was just judged")
     }
 
     fn judge(&self, cluster: &Cluster, state: &State) -> Vec<(Uid, InstallStanding)> {

@@ -1,6 +1,6 @@
 //! A directory of YAML files, read whole.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,11 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use starling_hub_core::resources::{InputKey, Resource};
 use starling_hub_core::steward::SourceFile;
 
-use super::parsed::{Parsed, ParsedFiles, Version};
-use super::{EditError, Scan, Unreadable, edit, yaml};
-
-/// The largest file that is read, in bytes.
-const FILE_BYTES: u64 = 64 * 1024 * 1024;
+use super::parsed::{ParsedFiles, Version, read_bounded, unreadable};
+use super::{EditError, Scan, edit, yaml};
 
 /// How deep folders are followed.
 const DEPTH: usize = 16;
@@ -61,19 +58,9 @@ impl Directory {
         let mut parsed = self.parsed();
         parsed.keep(&listed.files);
         for (file, (path, version)) in listed.files {
-            if let Some(known) = parsed.remembered(&file, version) {
-                scan.unreadable.extend(known.unreadable);
-                scan.inputs.files.insert(file, known.content);
-                continue;
-            }
-            let read = read_file(&path, &file);
-            parsed.note_places(&file, &read.content);
-            // What could not be read now may be readable next time, and what was read may be of a later version than was listed.
-            if read.is_of_its_text && Version::at(&path).is_ok_and(|now| now == version) {
-                parsed.remember(&file, version, &read);
-            }
+            let read = parsed.read(&file, &path, version);
             // Looked at after the reading, so that no write falls between the two.
-            if parsed.is_being_written(&file, &path) {
+            if !read.is_remembered && parsed.is_being_written(&file, &path) {
                 let content = SourceFile { unreadable: true, ..SourceFile::default() };
                 scan.inputs.files.insert(file, Arc::new(content));
                 scan.unsettled = true;
@@ -83,6 +70,25 @@ impl Directory {
             }
         }
         scan
+    }
+
+    /// Returns the files in which documents were read last, each in just one that nobody is writing; `None` if there is any other.
+    #[must_use]
+    pub fn places_of(&self, keys: &[InputKey]) -> Option<BTreeSet<String>> {
+        keys.iter().map(|key| self.known_place(key)).collect()
+    }
+
+    /// Reads some files; `None` if any of them is not there, cannot be read, or is being written.
+    #[must_use]
+    pub fn read(&self, files: &BTreeSet<String>) -> Option<BTreeMap<String, Arc<SourceFile>>> {
+        let mut parsed = self.parsed();
+        let read = files.iter().map(|file| {
+            let path = self.root.join(file);
+            let read = parsed.read(file, &path, Version::at(&path).ok()?);
+            let is_whole = read.unreadable.is_empty() && !parsed.is_being_written(file, &path);
+            is_whole.then(|| (file.clone(), read.content))
+        });
+        read.collect()
     }
 
     /// Writes documents: each takes the place of its own older text, or gets a file of its own; blocks for the disk.
@@ -199,41 +205,6 @@ impl Directory {
     fn parsed(&self) -> MutexGuard<'_, ParsedFiles> {
         self.parsed.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Reads one file; what cannot be read is in the answer.
-fn read_file(path: &Path, file: &str) -> Parsed {
-    let mut content = SourceFile::default();
-    let mut unreadable = Vec::new();
-    let text = read_bounded(path);
-    let is_of_its_text = text.is_ok();
-    match text {
-        Ok(text) => {
-            for chunk in yaml::chunks(&text) {
-                match yaml::resource(&chunk) {
-                    Ok(resource) => content.documents.push((chunk.first_line as u64 + 1, resource)),
-                    Err(yaml::YamlError { line, column, message }) => {
-                        unreadable.push(Unreadable { file: file.to_owned(), line, column, message });
-                    }
-                }
-            }
-        }
-        Err(error) => unreadable.push(self::unreadable(file, &error.to_string())),
-    }
-    content.unreadable = !unreadable.is_empty();
-    Parsed { content: Arc::new(content), unreadable, is_of_its_text }
-}
-
-fn unreadable(file: &str, message: &str) -> Unreadable {
-    Unreadable { file: file.to_owned(), line: 0, column: 0, message: message.to_owned() }
-}
-
-fn read_bounded(path: &Path) -> io::Result<String> {
-    let bytes = fs::metadata(path)?.len();
-    if bytes > FILE_BYTES {
-        return Err(io::Error::other(format!("file of {bytes} bytes exceeds {FILE_BYTES} bytes")));
-    }
-    fs::read_to_string(path)
 }
 
 /// The files of a directory, and the folders that could not be looked into; each by its path relative to the directory.

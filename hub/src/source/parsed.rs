@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use starling_hub_core::resources::InputKey;
 use starling_hub_core::steward::SourceFile;
 
-use super::Unreadable;
+use super::{Unreadable, yaml};
 
 /// How old a change must be before its file may be taken from memory: within the resolution of a file system's clock, two
 /// changes can leave the same time.
@@ -20,6 +20,9 @@ const REMEMBERED: Duration = Duration::from_secs(2);
 /// How old a change must be before a file counts as written to its end: a file that is being written in place looks like a
 /// shorter one, and half a document may well be valid.
 pub(super) const SETTLED: Duration = Duration::from_millis(700);
+
+/// The largest file that is read, in bytes.
+const FILE_BYTES: u64 = 64 * 1024 * 1024;
 
 /// Documents more than files whose places are noted before all are forgotten.
 const PLACES: usize = 100_000;
@@ -31,6 +34,8 @@ pub(super) struct Parsed {
     pub(super) unreadable: Vec<Unreadable>,
     /// The file was read; false if it could not be opened or read to its end.
     pub(super) is_of_its_text: bool,
+    /// It was not read again, since it cannot have changed.
+    pub(super) is_remembered: bool,
 }
 
 /// What changes when a file does.
@@ -65,7 +70,7 @@ impl ParsedFiles {
     }
 
     /// Notes which documents a file holds.
-    pub(super) fn note_places(&mut self, file: &str, content: &SourceFile) {
+    fn note_places(&mut self, file: &str, content: &SourceFile) {
         for (_, resource) in &content.documents {
             let places = self.places.entry(resource.key()).or_default();
             if !places.contains(file) {
@@ -93,14 +98,28 @@ impl ParsedFiles {
         version.is_being_written() && self.own.get(file) != Some(&version)
     }
 
+    /// Reads a file that was just seen in a version, or takes what it surely holds still.
+    pub(super) fn read(&mut self, file: &str, path: &Path, version: Version) -> Parsed {
+        if let Some(known) = self.remembered(file, version) {
+            return known;
+        }
+        let read = read_file(path, file);
+        self.note_places(file, &read.content);
+        // What could not be read now may be readable next time, and what was read may be of a later version than was listed.
+        if read.is_of_its_text && Version::at(path).is_ok_and(|now| now == version) {
+            self.remember(file, version, &read);
+        }
+        read
+    }
+
     /// Returns what a file surely holds still; `None` if it has to be read.
-    pub(super) fn remembered(&self, file: &str, version: Version) -> Option<Parsed> {
+    fn remembered(&self, file: &str, version: Version) -> Option<Parsed> {
         let (known, parsed) = self.files.get(file)?;
-        (*known == version).then(|| parsed.clone())
+        (*known == version).then(|| Parsed { is_remembered: true, ..parsed.clone() })
     }
 
     /// Remembers what a file of a version holds, if any later change would leave another version.
-    pub(super) fn remember(&mut self, file: &str, version: Version, parsed: &Parsed) {
+    fn remember(&mut self, file: &str, version: Version, parsed: &Parsed) {
         if version.is_rememberable() {
             self.files.insert(file.to_owned(), (version, parsed.clone()));
         } else {
@@ -139,6 +158,41 @@ impl Version {
     }
 }
 
+/// Reads one file; what cannot be read is in the answer.
+fn read_file(path: &Path, file: &str) -> Parsed {
+    let mut content = SourceFile::default();
+    let mut unreadable = Vec::new();
+    let text = read_bounded(path);
+    let is_of_its_text = text.is_ok();
+    match text {
+        Ok(text) => {
+            for chunk in yaml::chunks(&text) {
+                match yaml::resource(&chunk) {
+                    Ok(resource) => content.documents.push((chunk.first_line as u64 + 1, resource)),
+                    Err(yaml::YamlError { line, column, message }) => {
+                        unreadable.push(Unreadable { file: file.to_owned(), line, column, message });
+                    }
+                }
+            }
+        }
+        Err(error) => unreadable.push(self::unreadable(file, &error.to_string())),
+    }
+    content.unreadable = !unreadable.is_empty();
+    Parsed { content: Arc::new(content), unreadable, is_of_its_text, is_remembered: false }
+}
+
+pub(super) fn unreadable(file: &str, message: &str) -> Unreadable {
+    Unreadable { file: file.to_owned(), line: 0, column: 0, message: message.to_owned() }
+}
+
+pub(super) fn read_bounded(path: &Path) -> io::Result<String> {
+    let bytes = fs::metadata(path)?.len();
+    if bytes > FILE_BYTES {
+        return Err(io::Error::other(format!("file of {bytes} bytes exceeds {FILE_BYTES} bytes")));
+    }
+    fs::read_to_string(path)
+}
+
 fn age(time: SystemTime) -> Option<Duration> {
     SystemTime::now().duration_since(time).ok()
 }
@@ -152,7 +206,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("make a directory");
         let path = folder.path().join("a.yaml");
         fs::write(&path, "a").expect("write");
-        let parsed = Parsed { content: Arc::default(), unreadable: Vec::new(), is_of_its_text: true };
+        let (content, unreadable) = (Arc::default(), Vec::new());
+        let parsed = Parsed { content, unreadable, is_of_its_text: true, is_remembered: false };
         let fresh = Version::at(&path).expect("there");
         let mut files = ParsedFiles::default();
         files.remember("a.yaml", fresh, &parsed);

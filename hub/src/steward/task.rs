@@ -217,6 +217,7 @@ impl Steward {
             Request::Recover(_) | Request::UpdateRing(_) => Ok(()),
             Request::Begin
             | Request::SyncInputs(_)
+            | Request::SyncFiles(_)
             | Request::SyncObjects(_)
             | Request::SourceDeleted(_)
             | Request::ApplyResources(_)

@@ -17,7 +17,10 @@ pub(super) fn decision(traceparent: &str, actor: &str, request: &Request) -> Spa
 
 /// Opens the span of a commit. What changed in the source begins a trace of its own: nobody asked for it here.
 pub(super) fn commit(actor: &str, request: &Request, position: Position) -> Span {
-    let is_of_source = matches!(request, Request::SyncInputs(_) | Request::SyncObjects(_) | Request::SourceDeleted(_));
+    let is_of_source = matches!(
+        request,
+        Request::SyncInputs(_) | Request::SyncFiles(_) | Request::SyncObjects(_) | Request::SourceDeleted(_)
+    );
     let (request, position) = (request.as_str(), position.0);
     if Span::current().is_none() && is_of_source {
         return tracing::info_span!(target: TRACE, "source change", request, actor, position);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use starling_model::{ClusterId, Digest, ResourceName, Uid};
 
-use super::{AssignmentInput, ClusterInput, Fleet};
+use super::{AssignmentInput, ClusterInput, Fleet, is_selected};
 use crate::records::{
     AssignmentRecord, ClusterRecord, ClusterStage, DeletedRecord, InputRecord, JoinTokenRecord, ProposalRecord,
     RevisionRecord, SpentRecord, TokenRecord, TombstoneRecord,
@@ -173,6 +173,13 @@ impl Fleet {
         Some(AssignmentInput { input: Arc::clone(input), record: Arc::clone(record) })
     }
 
+    /// Returns an assignment with its document, by its identity.
+    #[must_use]
+    pub fn assignment_of_uid(&self, uid: Uid) -> Option<AssignmentInput> {
+        let name = &self.assignments.get(&uid)?.name;
+        self.assignment_named(&name.namespace, &name.name).filter(|assignment| assignment.record.uid == uid)
+    }
+
     /// Returns what became of an assignment.
     #[must_use]
     pub fn assignment(&self, uid: Uid) -> Option<&Arc<AssignmentRecord>> {
@@ -182,16 +189,40 @@ impl Fleet {
     /// Returns the clusters that an assignment selects now; none that is being detached.
     #[must_use]
     pub fn selected(&self, assignment: &AddonAssignment) -> BTreeSet<ClusterId> {
-        self.managed_clusters()
-            .filter(|cluster| cluster.is_selected_by(assignment) && self.is_attached(cluster.id))
-            .map(|cluster| cluster.id)
-            .collect()
+        self.selected_attached(assignment).collect()
+    }
+
+    /// Returns how many clusters an assignment selects now; none that is being detached.
+    #[must_use]
+    pub fn selected_count(&self, assignment: &AddonAssignment) -> u64 {
+        self.selected_attached(assignment).count() as u64
+    }
+
+    fn selected_attached<'a>(&'a self, assignment: &'a AddonAssignment) -> impl Iterator<Item = ClusterId> + 'a {
+        let mut leaving = self.leaving().peekable();
+        self.selected_by(assignment).filter(move |id| {
+            // Both come by identity.
+            while leaving.next_if(|next| next < id).is_some() {}
+            leaving.peek() != Some(id)
+        })
+    }
+
+    /// Returns the clusters that an assignment selects now, also those that are being detached, by identity; looks at every cluster
+    /// that it may reach.
+    pub fn selected_by<'a>(&'a self, assignment: &'a AddonAssignment) -> impl Iterator<Item = ClusterId> + 'a {
+        let claimed = self.claims.iter().filter_map(|(id, claims)| Some((*id, first_record(claims)?)));
+        claimed.filter(|(_, record)| is_selected(record, assignment)).map(|(id, _)| id)
     }
 
     /// Tells whether a cluster is not being detached.
     #[must_use]
     pub fn is_attached(&self, id: ClusterId) -> bool {
         self.stage(id) == ClusterStage::Attached
+    }
+
+    /// Returns the clusters that are being detached or were, by identity.
+    pub fn leaving(&self) -> impl Iterator<Item = ClusterId> {
+        self.clusters.iter().filter(|(_, record)| record.stage != ClusterStage::Attached).map(|(id, _)| *id)
     }
 
     /// Returns how far the detachment of a cluster is; one that never joined is not being detached.
@@ -335,6 +366,13 @@ impl Fleet {
 }
 
 fn first_claim(id: ClusterId, claims: &BTreeMap<InputKey, Arc<InputRecord>>) -> Option<ClusterInput> {
-    let first = claims.iter().min_by_key(|(key, record)| (record.missing.is_some(), record.since, *key))?.1;
-    Some(ClusterInput { id, record: Arc::clone(first) })
+    first_record(claims).map(|record| ClusterInput { id, record: Arc::clone(record) })
+}
+
+fn first_record(claims: &BTreeMap<InputKey, Arc<InputRecord>>) -> Option<&Arc<InputRecord>> {
+    // Most often there is just one.
+    if claims.len() == 1 {
+        return claims.values().next();
+    }
+    claims.iter().min_by_key(|(key, record)| (record.missing.is_some(), record.since, *key)).map(|(_, record)| record)
 }

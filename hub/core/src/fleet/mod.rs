@@ -134,6 +134,7 @@ impl Fleet {
         if let Some(touch) = self.touch(change) {
             self.journal.note(touch);
         }
+        self.journal.note_document(change);
         match change {
             Change::PutInput(record) => self.put_input(record),
             Change::DeleteInput(key) => self.delete_input(key),
@@ -163,15 +164,18 @@ impl Fleet {
     /// Tells whose plan a change may concern; `None` if plans are made of other things.
     fn touch(&self, change: &Change) -> Option<Touch> {
         match change {
-            Change::PutInput(record) => Some(self.touch_of(&record.resource)),
-            Change::DeleteInput(key) => self.inputs.get(key).map(|record| self.touch_of(&record.resource)),
+            Change::PutInput(record) => Some(self.touch_of(record)),
+            Change::DeleteInput(key) => self.inputs.get(key).map(|record| self.touch_of(record)),
             Change::PutCluster(record) => Some(Touch::Cluster(record.id)),
             Change::DeleteCluster(id) => Some(Touch::Cluster(*id)),
-            Change::PutAssignment(_)
-            | Change::DeleteAssignment(_)
-            | Change::PutRevision(_)
-            | Change::DeleteRevision(_)
-            | Change::PutTombstone(_)
+            Change::PutAssignment(record) => Some(Touch::Assignment(record.uid)),
+            Change::DeleteAssignment(uid) => Some(Touch::Assignment(*uid)),
+            Change::PutRevision(record) => Some(Touch::Assignment(record.assignment)),
+            Change::DeleteRevision(digest) => {
+                self.revisions.get(digest).map(|record| Touch::Assignment(record.assignment))
+            }
+            // These may name clusters that their assignment does not select.
+            Change::PutTombstone(_)
             | Change::DeleteTombstone(_)
             | Change::PutProposal(_)
             | Change::DeleteProposal(_)
@@ -188,14 +192,21 @@ impl Fleet {
         }
     }
 
-    fn touch_of(&self, resource: &Resource) -> Touch {
-        let Resource::ManagedCluster(cluster) = resource else { return Touch::All };
-        let id = cluster.id(&self.name);
-        let known = self.inputs.get(&resource.key()).map(|record| &record.resource);
-        match known {
-            // Its document names another cluster now.
-            Some(Resource::ManagedCluster(known)) if known.id(&self.name) != id => Touch::All,
-            Some(_) | None => Touch::Cluster(id),
+    fn touch_of(&self, record: &InputRecord) -> Touch {
+        let known = self.inputs.get(&record.resource.key());
+        match &record.resource {
+            Resource::ManagedCluster(cluster) => {
+                let id = cluster.id(&self.name);
+                match known.map(|record| &record.resource) {
+                    // Its document names another cluster now.
+                    Some(Resource::ManagedCluster(known)) if known.id(&self.name) != id => Touch::All,
+                    Some(_) | None => Touch::Cluster(id),
+                }
+            }
+            // Another one may have had its name.
+            Resource::AddonAssignment(_) if known.is_some_and(|known| known.uid != record.uid) => Touch::All,
+            Resource::AddonAssignment(_) => Touch::Assignment(record.uid),
+            Resource::Workspace(_) | Resource::Addon(_) | Resource::Tombstone(_) => Touch::All,
         }
     }
 
@@ -321,11 +332,16 @@ impl ClusterInput {
     /// Tells whether an assignment's namespace and selector reach the cluster.
     #[must_use]
     pub fn is_selected_by(&self, assignment: &AddonAssignment) -> bool {
-        let metadata = &self.document().metadata;
-        let namespace = &assignment.metadata.namespace;
-        (namespace == PLATFORM_NAMESPACE || *namespace == metadata.namespace)
-            && assignment.spec.cluster_selector.matches(&metadata.labels)
+        is_selected(&self.record, assignment)
     }
+}
+
+/// Tells whether an assignment's namespace and selector reach the cluster of a record.
+fn is_selected(cluster: &InputRecord, assignment: &AddonAssignment) -> bool {
+    let Resource::ManagedCluster(cluster) = &cluster.resource else { return false };
+    let (metadata, namespace) = (&cluster.metadata, &assignment.metadata.namespace);
+    (namespace == PLATFORM_NAMESPACE || *namespace == metadata.namespace)
+        && assignment.spec.cluster_selector.matches(&metadata.labels)
 }
 
 impl AssignmentInput {

@@ -71,7 +71,7 @@ impl Counts {
         }
         for assignment in fleet.assignments() {
             *counts.assignments.entry(assignment.record.addon.clone()).or_default() += 1;
-            let selected = fleet.selected(assignment.document()).len() as u64;
+            let selected = fleet.selected_count(assignment.document());
             counts.selected.insert(assignment.record.uid, selected);
         }
         for proposal in fleet.proposals() {

@@ -50,6 +50,9 @@ pub enum Request {
     Begin,
     /// Copies what the directory holds now.
     SyncInputs(SyncInputs),
+    /// Copies the files of the directory that changed since it was copied; refused as a conflict where the rest of the directory
+    /// has to be read, too.
+    SyncFiles(SyncFiles),
     /// Copies objects of a Kubernetes API that changed.
     SyncObjects(SyncObjects),
     /// Judges an object that is being deleted under our finalizer. The shell lets the finalizer go after the commit.
@@ -94,6 +97,17 @@ pub struct SyncInputs {
     /// Folders that could not be looked into, by path relative to the directory, which itself is the empty path: nothing below
     /// them counts as gone.
     pub unlisted: BTreeSet<String>,
+}
+
+/// Files that changed since the directory was copied, while all others are as they were and nothing was wrong with any.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SyncFiles {
+    /// The files, by path relative to the directory. One that has gone holds nothing.
+    pub files: BTreeMap<String, Arc<SourceFile>>,
+    /// What these files named when they were copied last.
+    pub named_before: BTreeSet<InputKey>,
+    /// The fleet into which the rest was copied.
+    pub since: Arc<Fleet>,
 }
 
 /// What was read from one file.
@@ -200,7 +214,7 @@ pub struct AuditEntry {
 pub enum Answer {
     /// To [`Request::Begin`].
     Begun,
-    /// To [`Request::SyncInputs`] and [`Request::SyncObjects`].
+    /// To [`Request::SyncInputs`], [`Request::SyncFiles`] and [`Request::SyncObjects`].
     Synced(Synced),
     /// To [`Request::SourceDeleted`].
     SourceDeletion(SourceDeletion),
@@ -334,6 +348,7 @@ pub fn decide(fleet: &Fleet, request: &Request, context: &mut Context<'_>) -> Re
     match request {
         Request::Begin => recover::begin(fleet, context),
         Request::SyncInputs(sync) => sync::decide(fleet, sync, context),
+        Request::SyncFiles(sync) => sync::decide_files(fleet, sync, context),
         Request::SyncObjects(sync) => objects::decide(fleet, sync, context),
         Request::SourceDeleted(deleted) => evidence::decide(fleet, deleted, context),
         Request::ApplyResources(apply) => apply::decide(fleet, apply, context),
@@ -360,6 +375,7 @@ impl Request {
         match self {
             Self::Begin => "begin",
             Self::SyncInputs(_) => "sync-inputs",
+            Self::SyncFiles(_) => "sync-files",
             Self::SyncObjects(_) => "sync-objects",
             Self::SourceDeleted(_) => "source-deleted",
             Self::ApplyResources(_) => "apply-resources",

@@ -5,29 +5,132 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
+
+use starling_model::ErrorCode;
 
 use super::draft::Draft;
 use super::settle::settle;
-use super::take::{self, Found, Source, take};
-use super::{Answer, Context, Decision, DocumentProblem, Refusal, SyncInputs, Synced};
+use super::take::{self, Found, Source as _, take};
+use super::{Answer, Context, Decision, DocumentProblem, Refusal, SourceFile, SyncFiles, SyncInputs, Synced};
 use crate::change::Change;
 use crate::fleet::{Fleet, Problem};
-use crate::records::InputRecord;
+use crate::records::{DeletedRecord, InputRecord};
 use crate::resources::{InputKey, Kind, Resource};
 
+/// Copies the whole directory.
 pub(super) fn decide(fleet: &Fleet, sync: &SyncInputs, context: &mut Context<'_>) -> Result<Decision, Refusal> {
-    let mut reading = Reading::of(fleet, sync);
-    let mut draft = Draft::new(fleet, context);
-    let mut synced = Synced { problems: std::mem::take(&mut reading.problems), changed: 0 };
-    let source = SyncedFiles { sync, named: &reading.named };
-    for found in reading.to_take() {
-        take(&mut draft, context, &source, found, &mut synced);
+    let known: BTreeMap<Name<'_>, &InputRecord> =
+        fleet.inputs().map(|record| (Name::of(&record.resource), &**record)).collect();
+    let deleted: BTreeSet<Name<'_>> = fleet.all_deleted().map(|record| Name::of_key(&record.key)).collect();
+    let mut reading = Reading::default();
+    for (found, name) in documents(&sync.files) {
+        reading.add(known.get(&name).copied(), deleted.contains(&name), found);
     }
-    for record in fleet.inputs() {
-        if reading.named.contains(&Name::of(&record.resource)) || record.missing.is_some() {
-            continue;
+    let source = Source { files: &sync.files, unlisted: &sync.unlisted, is_whole: true };
+    // A directory without any file is no evidence of anything either: it may be a volume that is not mounted.
+    let deleted = fleet.all_deleted().filter(|_| !sync.files.is_empty());
+    Ok(copy(fleet, context, &reading, &source, fleet.inputs(), deleted))
+}
+
+/// Copies some files, which costs what they hold and not what the directory does.
+pub(super) fn decide_files(fleet: &Fleet, sync: &SyncFiles, context: &mut Context<'_>) -> Result<Decision, Refusal> {
+    let touched = fleet.documents_touched_since(&sync.since).filter(|_| fleet.era() == sync.since.era());
+    let touched = touched.ok_or_else(|| not_enough("the rest was read too long ago"))?;
+    let named: BTreeSet<InputKey> = documents(&sync.files).map(|(found, _)| found.resource.key()).collect();
+    let is_here = |key: &InputKey| named.contains(key) || sync.named_before.contains(key);
+    // What another request decided about a document may say something about the file in which it is.
+    if let Some(other) = touched.into_iter().find(|key| !is_here(key)) {
+        return Err(not_enough(&format!("{other} has changed")));
+    }
+    let mut reading = Reading::default();
+    for (found, _) in documents(&sync.files) {
+        let key = found.resource.key();
+        let (known, deleted) = (fleet.input(&key), fleet.deleted(&key));
+        let files = [
+            known.filter(|record| record.missing.is_none() && record.origin.is_none()).map(|record| &record.file),
+            deleted.map(|record| &record.file),
+        ];
+        // Which of two files counts for it depends on both.
+        if let Some(other) = files.into_iter().flatten().find(|file| !sync.files.contains_key(*file)) {
+            return Err(not_enough(&format!("{key} was in {other} before")));
         }
-        if is_unreadable(sync, &record.file) {
+        reading.add(known.map(|record| &**record), deleted.is_some(), found);
+    }
+    let of_these = |file: &str| sync.files.contains_key(file);
+    let before: Vec<_> = sync.named_before.iter().filter_map(|key| fleet.input(key)).collect();
+    let before = before.into_iter().filter(|record| of_these(&record.file));
+    let deleted = sync.named_before.iter().filter_map(|key| fleet.deleted(key));
+    let deleted = deleted.filter(|record| of_these(&record.file));
+    let unlisted = BTreeSet::new();
+    let source = Source { files: &sync.files, unlisted: &unlisted, is_whole: false };
+    Ok(copy(fleet, context, &reading, &source, before, deleted))
+}
+
+impl SyncFiles {
+    /// Makes the request to copy some files of a directory whose other files are as they were `before`, when they were copied into
+    /// the fleet `since`.
+    #[must_use]
+    pub fn of(
+        files: BTreeMap<String, Arc<SourceFile>>,
+        before: &BTreeMap<String, Arc<SourceFile>>,
+        since: Arc<Fleet>,
+    ) -> Self {
+        let known = files.keys().filter_map(|file| before.get(file));
+        let named_before = known.flat_map(|content| &content.documents).map(|(_, resource)| resource.key()).collect();
+        Self { files, named_before, since }
+    }
+
+    /// Makes the request to copy what differs between two readings of a directory; a file is as it was if it is the very same. `None`
+    /// if nothing is left, which is no evidence of anything.
+    #[must_use]
+    pub fn between(
+        before: &BTreeMap<String, Arc<SourceFile>>,
+        now: &BTreeMap<String, Arc<SourceFile>>,
+        since: Arc<Fleet>,
+    ) -> Option<Self> {
+        if now.is_empty() {
+            return None;
+        }
+        let is_same = |file: &str, content| before.get(file).is_some_and(|known| Arc::ptr_eq(known, content));
+        let changed = now.iter().filter(|(file, content)| !is_same(file, content));
+        let mut files: BTreeMap<_, _> = changed.map(|(file, content)| (file.clone(), Arc::clone(content))).collect();
+        let gone = before.keys().filter(|file| !now.contains_key(*file));
+        files.extend(gone.map(|file| (file.clone(), Arc::default())));
+        Some(Self::of(files, before, since))
+    }
+}
+
+fn not_enough(why: &str) -> Refusal {
+    Refusal::new(ErrorCode::Conflict, format!("some files are not enough: {why}; read the whole directory"))
+}
+
+/// Returns every document of some files.
+fn documents(files: &BTreeMap<String, Arc<SourceFile>>) -> impl Iterator<Item = (Found<'_>, Name<'_>)> {
+    files.iter().flat_map(|(file, content)| {
+        content.documents.iter().map(move |(line, resource)| {
+            (Found { file, line: *line, resource, origin: None, detail: file }, Name::of(resource))
+        })
+    })
+}
+
+/// Copies what was read; `held` and `deleted` are what may be gone from there.
+fn copy<'a>(
+    fleet: &Fleet,
+    context: &mut Context<'_>,
+    reading: &Reading<'_>,
+    source: &Source<'_>,
+    held: impl Iterator<Item = &'a Arc<InputRecord>>,
+    deleted: impl Iterator<Item = &'a Arc<DeletedRecord>>,
+) -> Decision {
+    let mut draft = Draft::new(fleet, context);
+    let mut synced = Synced { problems: reading.problems.clone(), changed: 0 };
+    let read = Read { source, named: &reading.named };
+    for found in reading.to_take() {
+        take(&mut draft, context, &read, found, &mut synced);
+    }
+    for record in held {
+        if record.missing.is_some() || !read.is_absent(record) {
             continue;
         }
         let key = record.resource.key();
@@ -39,27 +142,35 @@ pub(super) fn decide(fleet: &Fleet, sync: &SyncInputs, context: &mut Context<'_>
         draft.change(Change::PutInput(InputRecord { missing: Some(context.now), ..(**record).clone() }));
         synced.changed += 1;
     }
-    for record in fleet.all_deleted() {
-        // A directory without any file is no evidence either: it may be a volume that is not mounted.
-        let is_gone = !reading.named.contains(&Name::of_key(&record.key)) && !is_unreadable(sync, &record.file);
-        if is_gone && !sync.files.is_empty() {
+    for record in deleted {
+        if !reading.named.contains(&Name::of_key(&record.key)) && !source.is_unreadable(&record.file) {
             draft.change(Change::DeleteDeleted(record.key.clone()));
         }
     }
     take::finish(&mut draft, context);
     settle(&mut draft, context);
-    Ok(draft.decision(Answer::Synced(synced), context))
+    draft.decision(Answer::Synced(synced), context)
 }
 
-fn is_unreadable(sync: &SyncInputs, file: &str) -> bool {
-    sync.files.get(file).is_some_and(|file| file.unreadable)
-        || sync.unlisted.iter().any(|folder| folder.is_empty() || Path::new(file).starts_with(folder))
+/// The files of one reading.
+struct Source<'a> {
+    files: &'a BTreeMap<String, Arc<SourceFile>>,
+    unlisted: &'a BTreeSet<String>,
+    /// They are all that the directory has; otherwise the others are as they were.
+    is_whole: bool,
 }
 
 /// What the directory says.
-struct SyncedFiles<'a> {
-    sync: &'a SyncInputs,
+struct Read<'a> {
+    source: &'a Source<'a>,
     named: &'a BTreeSet<Name<'a>>,
+}
+
+impl Source<'_> {
+    fn is_unreadable(&self, file: &str) -> bool {
+        self.files.get(file).is_some_and(|file| file.unreadable)
+            || self.unlisted.iter().any(|folder| folder.is_empty() || Path::new(file).starts_with(folder))
+    }
 }
 
 /// The name of a resource, borrowed: a directory of ten thousand documents is read often, and most of it is as it was.
@@ -80,7 +191,8 @@ impl<'a> Name<'a> {
     }
 }
 
-/// The documents of the directory, each resource once.
+/// The documents that were read, each resource once.
+#[derive(Default)]
 struct Reading<'a> {
     taken: BTreeMap<Name<'a>, Taken<'a>>,
     /// Every resource that a document names, also one that was not taken.
@@ -96,21 +208,6 @@ struct Taken<'a> {
 }
 
 impl<'a> Reading<'a> {
-    fn of(fleet: &Fleet, sync: &'a SyncInputs) -> Self {
-        let mut reading = Self { taken: BTreeMap::new(), named: BTreeSet::new(), problems: Vec::new() };
-        let known: BTreeMap<Name<'_>, &InputRecord> =
-            fleet.inputs().map(|record| (Name::of(&record.resource), &**record)).collect();
-        let deleted: BTreeSet<Name<'_>> = fleet.all_deleted().map(|record| Name::of_key(&record.key)).collect();
-        for (file, content) in &sync.files {
-            for (line, resource) in &content.documents {
-                let found = Found { file, line: *line, resource, origin: None, detail: file };
-                let name = Name::of(resource);
-                reading.add(known.get(&name).copied(), deleted.contains(&name), found);
-            }
-        }
-        reading
-    }
-
     /// Returns what may change something, by kind, namespace and name.
     fn to_take(&self) -> Vec<&Found<'a>> {
         self.taken.values().filter(|taken| !taken.is_as_known).map(|taken| &taken.found).collect()
@@ -151,12 +248,14 @@ impl<'a> Reading<'a> {
     }
 }
 
-impl Source for SyncedFiles<'_> {
+impl take::Source for Read<'_> {
     fn is_absent(&self, record: &InputRecord) -> bool {
-        !self.named.contains(&Name::of(&record.resource)) && !is_unreadable(self.sync, &record.file)
+        (self.source.is_whole || self.source.files.contains_key(&record.file))
+            && !self.named.contains(&Name::of(&record.resource))
+            && !self.source.is_unreadable(&record.file)
     }
 
     fn is_unreadable(&self, file: &str) -> bool {
-        is_unreadable(self.sync, file)
+        self.source.is_unreadable(file)
     }
 }

@@ -95,3 +95,49 @@ fn only_what_a_plan_is_made_of_affects_it() {
     let read_anew = sync(&ask(&Fleet::new("test"), &mut entropy, &Request::Begin), &mut entropy, &[WORKSPACE]);
     assert_eq!(affected(&base, &read_anew), compare(&base, &read_anew));
 }
+
+const ADDON: &str = "{apiVersion: starling.dev/v1alpha1, kind: Addon, metadata: {name: web, namespace: dev}, spec: \
+                     {versions: [{version: 1.0.0, source: {helmRepository: {url: 'https://charts.example', chart: web}}}]}}";
+
+fn assignment(tier: &str, values: &str) -> String {
+    let selector = format!("{{matchLabels: {{tier: {tier}}}}}");
+    format!(
+        "{{apiVersion: starling.dev/v1alpha1, kind: AddonAssignment, metadata: {{name: web, namespace: dev}}, spec: {{addon: \
+         {{name: web}}, version: 1.0.0, clusterSelector: {selector}, values: {values}}}}}"
+    )
+}
+
+fn labelled(name: &str, tier: &str) -> String {
+    cluster(name, "{}").replace("namespace: dev}", &format!("namespace: dev, labels: {{tier: {tier}}}}}"))
+}
+
+#[test]
+fn a_changed_assignment_concerns_the_clusters_that_it_selected_or_selects() {
+    let mut entropy = Counter(0);
+    let empty = ask(&Fleet::new("test"), &mut entropy, &Request::Begin);
+    let clusters = [labelled("one", "edge"), labelled("two", "core"), labelled("three", "none")];
+    let with = |fleet: &Fleet, entropy: &mut Counter, assignment: &[&str]| {
+        let documents = [WORKSPACE, ADDON].into_iter().chain(clusters.iter().map(String::as_str));
+        sync(fleet, entropy, &documents.chain(assignment.iter().copied()).collect::<Vec<_>>())
+    };
+    let none = with(&empty, &mut entropy, &[]);
+    let some = |names: &[&str]| {
+        let ids = names.iter().map(|name| none.cluster_named("dev", name).unwrap().id);
+        Affected::Some(ids.collect())
+    };
+    let edge = with(&none, &mut entropy, &[&assignment("edge", "{}")]);
+    assert_eq!(affected(&none, &edge), some(&["one"]), "it is new");
+    let valued = with(&edge, &mut entropy, &[&assignment("edge", "{a: 1}")]);
+    assert_eq!(affected(&edge, &valued), some(&["one"]), "it says something else");
+    assert_eq!(affected(&edge, &edge), some(&[]));
+    let core = with(&none, &mut entropy, &[&assignment("core", "{}")]);
+    assert_eq!(affected(&none, &core), some(&["two"]), "as nobody has heard of it elsewhere");
+    let other = Change::PutInput((*valued.assignment_named("dev", "web").unwrap().input).clone());
+    let mut moved = valued.clone();
+    let Resource::AddonAssignment(document) = serde_saphyr::from_str(&assignment("core", "{a: 1}")).unwrap() else {
+        panic!("an assignment")
+    };
+    let Change::PutInput(record) = other else { panic!("an input") };
+    moved.apply(&Change::PutInput(InputRecord { resource: Resource::AddonAssignment(document), ..record }));
+    assert_eq!(affected(&valued, &moved), some(&["one", "two"]), "it moved from one to the other");
+}

@@ -245,3 +245,30 @@ fn applying_tells_what_it_does_and_refuses_what_could_not_be_taken() {
     let request = Request::ApplyResources(ApplyResources { resources: vec![yaml(&third)], dry_run: false });
     assert_eq!(code(hub.ask(&request)), ErrorCode::Conflict);
 }
+
+#[test]
+fn changed_files_are_enough_unless_another_file_or_decision_has_a_say() {
+    let mut hub = with_assignment();
+    let decide = |hub: &mut Hub| {
+        let changed = hub.changed().expect("the rest is known");
+        let files = changed.files.len();
+        (files, hub.decide(&Request::SyncFiles(changed)).map(|decision| decision.changes.len()))
+    };
+    assert_eq!(decide(&mut hub), (0, Ok(0)));
+    hub.write("web.yaml", &assignment("web", &TO_PROD.replace("1.0.0", "2.0.0")));
+    let (files, changes) = decide(&mut hub);
+    assert!(files == 1 && changes.is_ok_and(|changes| changes > 0));
+    hub.sync();
+    hub.files.remove("clusters/edge-000.yaml");
+    assert_eq!(decide(&mut hub), (1, Ok(1)), "its source is missing");
+    hub.sync();
+    hub.write("copy.yaml", &assignment("web", TO_PROD));
+    let (_, refused) = decide(&mut hub);
+    assert_eq!(refused.expect_err("it is in another file, too").code, ErrorCode::Conflict);
+    hub.files.remove("copy.yaml");
+    hub.sync();
+    let approved = Delete { key: key(Kind::AddonAssignment, "dev", "web"), approved_count: Some(2) };
+    hub.ask(&Request::Delete(approved)).expect("deleted");
+    let (_, refused) = decide(&mut hub);
+    assert_eq!(refused.expect_err("its document is still there").code, ErrorCode::Conflict);
+}
