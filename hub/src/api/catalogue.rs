@@ -79,14 +79,14 @@ impl Admin {
             .filter(|assignment| is_seen(&assignment.record.name))
             .map(|assignment| {
                 let tally = tallies.get(&assignment.record.uid).copied().unwrap_or_default();
-                tell_assignment(&fleet, &assignment, tally)
+                tell_assignment(&fleet, &assignment, tally, self.selected.count(&fleet, &assignment))
             });
         let unanswered = unanswered.into_iter().collect();
         Ok(v1::ListAssignmentsResponse { assignments: assignments.collect(), unanswered })
     }
 }
 
-fn tell_assignment(fleet: &Fleet, assignment: &AssignmentInput, tally: Tally) -> v1::Assignment {
+fn tell_assignment(fleet: &Fleet, assignment: &AssignmentInput, tally: Tally, selected: u64) -> v1::Assignment {
     let record = &assignment.record;
     let document = assignment.document();
     let key = assignment.input.resource.key();
@@ -97,7 +97,7 @@ fn tell_assignment(fleet: &Fleet, assignment: &AssignmentInput, tally: Tally) ->
         addon: record.addon.to_string(),
         version: document.spec.version.clone(),
         revision: record.revision.map(|digest| digest.short()).unwrap_or_default(),
-        selected: fleet.selected_count(document),
+        selected,
         applied: tally.applied,
         ready: tally.ready,
         failing: tally.failing,

@@ -14,6 +14,7 @@ mod objects;
 mod permit;
 mod problems;
 mod select;
+mod selected;
 mod shards;
 mod sight;
 mod status;
@@ -87,6 +88,7 @@ pub struct Admin {
     started: starling_model::Millis,
     /// The problems of the newest fleet that was asked for them: looking for them costs the whole fleet.
     resource_problems: ProblemsOf,
+    selected: selected::Selected,
 }
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -96,7 +98,7 @@ impl Admin {
     #[must_use]
     pub fn new(parts: AdminParts) -> Self {
         let started = parts.clock.now();
-        Self { parts, started, resource_problems: ProblemsOf::default() }
+        Self { parts, started, resource_problems: ProblemsOf::default(), selected: selected::Selected::default() }
     }
 
     fn fleet(&self) -> Arc<Fleet> {
