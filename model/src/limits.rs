@@ -9,7 +9,8 @@ use std::time::Duration;
 pub struct Limits {
     /// Flux objects that are tracked per cluster.
     pub objects: u32,
-    /// Bytes of one status batch or one fragment of a larger message.
+    /// Bytes of one status batch or one fragment of a larger message. Both ends keep room for the largest that a session had, twice
+    /// over, as long as it lives: small ones are what lets a hub hold ten thousand sessions.
     pub batch_bytes: u32,
     /// Bytes of one whole message after its fragments are put together.
     pub message_bytes: u32,
@@ -47,6 +48,10 @@ pub const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// Handshakes that run at the same time on one hub process.
 pub const HANDSHAKES_AT_ONCE: usize = 256;
 
+/// Bytes of the largest batch or fragment that is read, whatever was announced: the other side may not have heard of a limit yet, or
+/// have an older one.
+pub const LARGEST_BATCH_BYTES: u32 = 64 * 1024;
+
 /// The oldest and the newest session protocol that this build speaks.
 pub const PROTOCOL_VERSIONS: (u32, u32) = (1, 1);
 
@@ -54,7 +59,7 @@ impl Limits {
     /// The limits that a hub announces unless it was told otherwise.
     pub const DEFAULT: Self = Self {
         objects: 20_000,
-        batch_bytes: 64 * 1024,
+        batch_bytes: 4 * 1024,
         message_bytes: 4 * 1024 * 1024,
         text_bytes: 1024,
         messages_per_second: 200,

@@ -3,6 +3,7 @@
 //! The code under `gen/` is generated from `starling/v1/*.proto` and committed; `tests/generated.rs` fails when the two
 //! differ and rewrites the code when `BLESS=1` is set.
 
+pub mod codec;
 pub mod convert;
 pub mod fragment;
 

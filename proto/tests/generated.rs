@@ -38,6 +38,8 @@ fn generate(root: &Path, out: &Path) {
         .out_dir(out)
         // Channels are made by the shells, and the constructor would clash with the call of its name.
         .build_transport(false)
+        // With small buffers: a hub holds a pair of them for each session.
+        .codec_path("crate::codec::SmallCodec")
         .btree_map(".")
         // Shared by all sessions that send the same render, and kept as the slice of the message that they came in.
         .bytes(".starling.v1.Render.objects")

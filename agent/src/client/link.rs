@@ -10,6 +10,7 @@ use futures::future::BoxFuture;
 use rustls::ClientConfig;
 use starling_agent_core::session::End;
 use starling_model::Limits;
+use starling_model::limits::LARGEST_BATCH_BYTES;
 use starling_model::session::HubMessage;
 use starling_proto::fragment::Assembler;
 use starling_proto::v1::session_service_client::SessionServiceClient;
@@ -49,8 +50,8 @@ impl Link {
     pub(super) async fn dial(ports: Ports, address: String, tls: Arc<ClientConfig>) -> Result<Self, End> {
         let channel =
             channel::open(&*ports.dialer, &address, tls).await.map_err(|error| End::because(error.to_string()))?;
-        let mut client = SessionServiceClient::new(channel)
-            .max_decoding_message_size(Limits::DEFAULT.batch_bytes as usize * 2 + ENVELOPE);
+        let mut client =
+            SessionServiceClient::new(channel).max_decoding_message_size(LARGEST_BATCH_BYTES as usize * 2 + ENVELOPE);
         // One message waits here: the status book is the queue.
         let (outgoing, requests) = mpsc::channel(0);
         let opening = async move { client.connect(requests).await };

@@ -21,6 +21,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::Stream;
+use starling_model::limits::LARGEST_BATCH_BYTES;
 use starling_model::{ClusterId, ErrorCode};
 use starling_proto::v1;
 use starling_proto::v1::session_service_server::{SessionService, SessionServiceServer};
@@ -78,7 +79,7 @@ impl Sessions {
     #[must_use]
     pub fn into_server(self) -> SessionServiceServer<Self> {
         // A batch may be a little larger than announced, by the fields around its content.
-        let limit = self.shard.parts.limits.batch_bytes as usize * 2;
+        let limit = self.shard.parts.limits.batch_bytes.max(LARGEST_BATCH_BYTES) as usize * 2;
         SessionServiceServer::new(self).max_decoding_message_size(limit)
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use rcgen::KeyPair;
 use starling_model::Uid;
-use starling_model::limits::Limits;
+use starling_model::limits::{LARGEST_BATCH_BYTES, Limits};
 use starling_model::session::{AgentMessage, Hello};
 use starling_proto::v1;
 use starling_proto::v1::session_service_client::SessionServiceClient;
@@ -39,7 +39,7 @@ fn messages_beyond_the_limits_end_the_session_that_sent_them_alone() -> Result<(
         let _neighbour = neighbour(bed)?;
         let (trust_pem, identity) = joined(bed)?;
         let limit = Limits::DEFAULT.message_bytes as usize;
-        let piece = Limits::DEFAULT.batch_bytes as usize;
+        let piece = LARGEST_BATCH_BYTES as usize;
 
         // Many small pieces of one message that never ends.
         let fragments = (0..=limit / piece).map(|_| fragment(piece, false));
