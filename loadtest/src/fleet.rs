@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::{SimulatedApi, SimulatedCluster, SimulatedOptions};
+use crate::drive::Doors;
 use crate::fixture::WHOLE_FLEET;
 use crate::scenario::FleetSpec;
 
@@ -43,6 +44,8 @@ pub struct FleetOptions {
     pub labelled: bool,
     /// A further label, by name and value, of cluster 0 alone.
     pub probe_label: Option<(&'static str, &'static str)>,
+    /// What agents dial in place of what the hub advertises, where that is only a name.
+    pub(crate) doors: Option<Doors>,
 }
 
 impl FleetOptions {
@@ -51,7 +54,7 @@ impl FleetOptions {
     pub fn plain(clusters: u32, objects: u32) -> Self {
         let shape = FleetSpec::plain(clusters.into(), objects.into());
         let workspaces = WHOLE_FLEET.workspaces.iter().map(|name| (*name).to_owned()).collect();
-        Self { first: 0, clusters, shape, seed: 1, workspaces, labelled: true, probe_label: None }
+        Self { first: 0, clusters, shape, seed: 1, workspaces, labelled: true, probe_label: None, doors: None }
     }
 }
 
@@ -60,7 +63,9 @@ pub struct SimulatedFleet {
     /// The clusters, in the order of their numbers.
     pub clusters: Vec<Arc<SimulatedCluster>>,
     joins: Vec<Join>,
-    agents: JoinSet<()>,
+    /// Each ends with why, where it should not have ended.
+    agents: JoinSet<Option<String>>,
+    ports: Ports,
     stop: CancellationToken,
 }
 
@@ -78,8 +83,12 @@ impl SimulatedFleet {
     /// The hub cannot be reached or refuses an adoption.
     pub async fn start(context_file: &Path, options: &FleetOptions) -> Result<Self> {
         let hub = connect(context_file, CALL).await.map_err(|failure| anyhow!("{failure}"))?;
-        let mut fleet =
-            Self { clusters: Vec::new(), joins: Vec::new(), agents: JoinSet::new(), stop: CancellationToken::new() };
+        let ports = match options.doors.clone() {
+            Some(doors) => doors.ports(Ports::system()),
+            None => Ports::system(),
+        };
+        let (agents, stop) = (JoinSet::new(), CancellationToken::new());
+        let mut fleet = Self { clusters: Vec::new(), joins: Vec::new(), agents, ports, stop };
         let adoptions =
             (options.first..options.first + options.clusters).map(|number| adopt(hub.clone(), number, options));
         let mut adopted = stream::iter(adoptions).buffered(ADOPTIONS);
@@ -102,11 +111,15 @@ impl SimulatedFleet {
         Ok(fleet)
     }
 
-    /// Stops every agent and waits for them; the clusters stay as they are.
-    pub async fn stop_agents(&mut self) {
+    /// Stops every agent and waits for them; the clusters stay as they are. Returns why agents had ended of which nobody had wanted it.
+    pub async fn stop_agents(&mut self) -> Vec<String> {
         self.stop.cancel();
-        while self.agents.join_next().await.is_some() {}
+        let mut ended = Vec::new();
+        while let Some(agent) = self.agents.join_next().await {
+            ended.extend(agent.unwrap_or_else(|error| Some(format!("an agent: {error}"))));
+        }
         self.stop = CancellationToken::new();
+        ended
     }
 
     /// Starts an agent in every cluster, which finds its identity and inventory there.
@@ -129,11 +142,21 @@ impl SimulatedFleet {
         };
         let cluster = Arc::new(SimulatedApi(Arc::clone(&self.clusters[index])));
         let stop = self.stop.child_token();
+        let ports = self.ports.clone();
         self.agents.spawn(async move {
-            if let Err(error) = starling_agent::run(config, cluster, Ports::system(), stop).await {
-                tracing::error!(cluster = %name(number), error = format!("{error:#}"), "the agent ended");
-            }
+            let outcome = starling_agent::run(config, cluster, ports, stop.clone()).await;
+            let why = why_ended(outcome.map_err(|error| format!("{error:#}")), stop.is_cancelled())?;
+            tracing::error!(cluster = %name(number), why, "the agent ended");
+            Some(format!("the agent of {} ended: {why}", name(number)))
         });
+    }
+}
+
+/// Returns why an agent ended; `None` for one that was told to and did so in order.
+fn why_ended(outcome: Result<(), String>, is_told: bool) -> Option<String> {
+    match outcome {
+        Err(error) => Some(error),
+        Ok(()) => (!is_told).then(|| "it stopped although nobody told it to".to_owned()),
     }
 }
 
@@ -169,4 +192,34 @@ fn labels(number: u32, options: &FleetOptions) -> BTreeMap<String, String> {
     let probe = options.probe_label.filter(|_| number == 0);
     let own = own.into_iter().filter(|_| options.labelled);
     own.chain(probe).map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn agents_that_ended_by_themselves_are_told_when_all_are_stopped() {
+        assert_eq!(why_ended(Ok(()), true), None);
+        assert_eq!(why_ended(Err("refused".into()), true).as_deref(), Some("refused"));
+        assert!(why_ended(Ok(()), false).is_some_and(|why| why.contains("nobody told it to")));
+        let mut fleet = SimulatedFleet {
+            clusters: Vec::new(),
+            joins: Vec::new(),
+            agents: JoinSet::new(),
+            ports: Ports::system(),
+            stop: CancellationToken::new(),
+        };
+        let told = fleet.stop.child_token();
+        fleet.agents.spawn(async move {
+            told.cancelled().await;
+            None
+        });
+        fleet.agents.spawn(async { Some("refused".to_owned()) });
+        fleet.agents.spawn(async { panic!("a bug") });
+        let mut ended = fleet.stop_agents().await;
+        ended.sort();
+        assert!(ended.len() == 2 && ended[0].contains("panicked") && ended[1] == "refused", "{ended:?}");
+        assert!(fleet.stop_agents().await.is_empty(), "each is told once");
+    }
 }

@@ -2,6 +2,7 @@
 //!
 //! Owns the clusters of its share and what is timed inside them. It ends when its standard input does.
 
+mod doors;
 mod orders;
 mod storm;
 
@@ -23,6 +24,7 @@ use crate::fixture::PROBE_LABEL;
 use crate::fleet::{FleetOptions, SimulatedFleet};
 use crate::latency::Latency;
 
+pub(crate) use doors::Doors;
 pub(crate) use orders::{Answer, Held, Moment, Numbered, Order, StartOrder, TouchedKey};
 
 /// How often clusters are looked at; what is timed are the cluster's own instants.
@@ -71,7 +73,8 @@ pub async fn run() -> Result<()> {
     }
     orders.shutdown().await;
     if let Some(fleet) = &mut driver.lock().await.fleet {
-        fleet.stop_agents().await;
+        // Nobody hears any more of agents that ended by themselves.
+        drop(fleet.stop_agents().await);
     }
     drop(answers);
     writing.await.context("write answers")?
@@ -81,7 +84,7 @@ async fn obey(driver: &Mutex<Driver>, order: Order) -> Result<Answer> {
     match order {
         Order::Start(start) => {
             let (config, first) = (start.config.clone(), start.first);
-            let fleet = SimulatedFleet::start(&config, &options(start)).await?;
+            let fleet = SimulatedFleet::start(&config, &options(*start)).await?;
             let mut driver = driver.lock().await;
             (driver.first, driver.fleet) = (first, Some(fleet));
             Ok(Answer::Done)
@@ -114,10 +117,7 @@ async fn obey(driver: &Mutex<Driver>, order: Order) -> Result<Answer> {
             let key = TouchedKey { kind: key.kind, namespace: key.namespace, name: key.name };
             Ok(Answer::Touched { cluster: cluster.name().to_owned(), key, revision, at: Moment::now() })
         }
-        Order::StopAgents => {
-            driver.lock().await.fleet()?.stop_agents().await;
-            Ok(Answer::Done)
-        }
+        Order::StopAgents => Ok(Answer::Stopped { ended: driver.lock().await.fleet()?.stop_agents().await }),
         Order::StartAgents => {
             driver.lock().await.fleet()?.start_agents();
             Ok(Answer::Done)
@@ -130,8 +130,9 @@ async fn obey(driver: &Mutex<Driver>, order: Order) -> Result<Answer> {
 }
 
 fn options(start: StartOrder) -> FleetOptions {
-    let StartOrder { config: _, first, clusters, shape, seed, workspaces } = start;
-    FleetOptions { first, clusters, shape, seed, workspaces, labelled: false, probe_label: Some(PROBE_LABEL) }
+    let StartOrder { config: _, doors, first, clusters, shape, seed, workspaces } = start;
+    let probe_label = Some(PROBE_LABEL);
+    FleetOptions { first, clusters, shape, seed, workspaces, labelled: false, probe_label, doors }
 }
 
 impl Driver {

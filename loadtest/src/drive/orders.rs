@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
+use super::Doors;
 use crate::latency::Latency;
 use crate::scenario::FleetSpec;
 
@@ -21,7 +22,7 @@ pub(crate) struct Numbered<T> {
 #[serde(rename_all = "kebab-case", tag = "do")]
 pub(crate) enum Order {
     /// Adopts clusters and starts their agents.
-    Start(StartOrder),
+    Start(Box<StartOrder>),
     /// Remembers what each cluster has stored.
     Baseline,
     /// Waits until clusters have stored one more render than remembered: the first one alone, or all.
@@ -42,6 +43,8 @@ pub(crate) enum Order {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct StartOrder {
     pub(crate) config: PathBuf,
+    /// What agents dial in place of what the hub advertises.
+    pub(crate) doors: Option<Doors>,
     pub(crate) first: u32,
     pub(crate) clusters: u32,
     pub(crate) shape: FleetSpec,
@@ -55,6 +58,8 @@ pub(crate) struct StartOrder {
 pub(crate) enum Answer {
     /// It is done.
     Done,
+    /// The agents have stopped; some had ended before although nobody told them to, for these reasons.
+    Stopped { ended: Vec<String> },
     /// It cannot be done.
     Failed { why: String },
     /// What clusters stored, since the moment; and how many did not.

@@ -80,6 +80,7 @@ pub(super) fn cautions(before: &Results, after: &Results) -> Vec<String> {
     note("the scenario", before.scenario.name.clone(), after.scenario.name.clone());
     note("the seed", before.scenario.seed.to_string(), after.scenario.seed.to_string());
     note("the clusters", before.clusters.to_string(), after.clusters.to_string());
+    note("the hub's processes", before.scenario.hub.processes.to_string(), after.scenario.hub.processes.to_string());
     note("the processors", before.machine.cpus.to_string(), after.machine.cpus.to_string());
     let vanished: Vec<&str> =
         before.figures.keys().filter(|name| !after.figures.contains_key(*name)).map(String::as_str).collect();

@@ -18,7 +18,7 @@ td:not(:first-child){font-variant-numeric:tabular-nums}.bad{color:#b3261e;font-w
 /// Writes the page.
 pub(super) fn page(results: &Results) -> Result<String> {
     let mut text = String::new();
-    let Results { scenario, machine, clusters, drivers, began, hub_version, .. } = results;
+    let Results { scenario, machine, clusters, drivers, began, .. } = results;
     let title = escaped(&scenario.name);
     let gib = tables::number(machine.memory_bytes as f64 / f64::from(1 << 30));
     // Text is written to memory, which does not fail.
@@ -30,7 +30,7 @@ pub(super) fn page(results: &Results) -> Result<String> {
          kernel {}; hub and fleet together on them unless the hub was there already.</p>",
         escaped(&scenario.description),
         scenario.seed,
-        escaped(hub_version),
+        escaped(&tables::hub(results)),
         escaped(began),
         machine.cpus,
         escaped(&machine.kernel),

@@ -8,15 +8,18 @@ use super::tables;
 /// Writes the report.
 pub(super) fn report(results: &Results) -> String {
     let mut text = String::new();
-    let Results { scenario, machine, clusters, drivers, began, hub_version, .. } = results;
+    let Results { scenario, machine, clusters, drivers, began, .. } = results;
     let gib = tables::number(machine.memory_bytes as f64 / f64::from(1 << 30));
     // Text is written to memory, which does not fail.
     let _ = writeln!(text, "# Load test: {}\n\n{}\n", scenario.name, scenario.description);
     let _ = writeln!(
         text,
-        "{clusters} clusters in {drivers} driver processes, seed {}, hub {hub_version}, {began}. {} processors, {gib} GiB, kernel {}; \
+        "{clusters} clusters in {drivers} driver processes, seed {}, hub {}, {began}. {} processors, {gib} GiB, kernel {}; \
          hub and fleet together on them unless the hub was there already.\n",
-        scenario.seed, machine.cpus, machine.kernel
+        scenario.seed,
+        tables::hub(results),
+        machine.cpus,
+        machine.kernel
     );
     if !results.verdicts.is_empty() {
         let _ = writeln!(text, "| | figure | wanted | measured |\n|---|---|---|---|");

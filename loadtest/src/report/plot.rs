@@ -1,5 +1,8 @@
 //! Pictures of a run: what was used and counted over time.
 
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
 use anyhow::{Result, anyhow};
 use plotters::prelude::*;
 
@@ -9,7 +12,15 @@ use super::results::{Results, Sample};
 const SIZE: (u32, u32) = (960, 260);
 
 /// Colours that are told apart, also by people who do not see all of them.
-const COLOURS: [RGBColor; 3] = [RGBColor(0, 114, 178), RGBColor(213, 94, 0), RGBColor(0, 158, 115)];
+const COLOURS: [RGBColor; 7] = [
+    RGBColor(0, 114, 178),
+    RGBColor(213, 94, 0),
+    RGBColor(0, 158, 115),
+    RGBColor(204, 121, 167),
+    RGBColor(230, 159, 0),
+    RGBColor(86, 180, 233),
+    RGBColor(0, 0, 0),
+];
 
 /// One picture, as SVG.
 pub(super) struct Picture {
@@ -18,39 +29,64 @@ pub(super) struct Picture {
 }
 
 /// A line of a picture: what it is called, and its value at each moment.
-type Line = (&'static str, Vec<(f64, f64)>);
+type Line = (Cow<'static, str>, Vec<(f64, f64)>);
 
 /// Draws everything there is to draw.
 pub(super) fn pictures(results: &Results) -> Result<Vec<Picture>> {
     let samples = &results.samples;
     let counter = |name: &'static str| move |sample: &Sample| sample.counters.get(name).copied();
     let mebibytes = |bytes: f64| bytes / f64::from(1 << 20);
-    let plans: [(&str, Vec<Line>); 4] = [
+    let plans: [(&str, Vec<Line>); 6] = [
         (
             "Clusters",
             vec![
-                ("live", values(samples, counter("starling_clusters_live"))),
-                ("ready", values(samples, counter("starling_clusters_ready"))),
+                ("live".into(), values(samples, counter("starling_clusters_live"))),
+                ("ready".into(), values(samples, counter("starling_clusters_ready"))),
             ],
         ),
         (
             "Processors at work",
             vec![
-                ("hub", rates(samples, |sample| sample.hub_cpu_seconds)),
-                ("drivers", rates(samples, |sample| Some(sample.driver_cpu_seconds))),
+                ("hub".into(), rates(samples, |sample| sample.hub_cpu_seconds)),
+                ("drivers".into(), rates(samples, |sample| Some(sample.driver_cpu_seconds))),
+                ("etcd".into(), rates(samples, |sample| sample.etcd.map(|etcd| etcd.cpu_seconds))),
             ],
         ),
-        ("Memory of the hub, MiB", vec![("hub", values(samples, |sample| sample.hub_resident_bytes.map(mebibytes)))]),
+        (
+            "Processors at work in each process of the hub",
+            each_process(samples, |samples, name| {
+                rates(samples, |sample| Some(sample.processes.get(name)?.cpu_seconds))
+            }),
+        ),
+        (
+            "Memory of the hub, MiB",
+            vec![("hub".into(), values(samples, |sample| sample.hub_resident_bytes.map(mebibytes)))],
+        ),
+        (
+            "Memory of each process of the hub, MiB",
+            each_process(samples, |samples, name| {
+                values(samples, |sample| Some(mebibytes(sample.processes.get(name)?.resident_bytes)))
+            }),
+        ),
         (
             "Statuses that changed in the hub, a second",
-            vec![("changes", rates(samples, counter("starling_status_changes_total")))],
+            vec![("changes".into(), rates(samples, counter("starling_status_changes_total")))],
         ),
     ];
     plans
         .into_iter()
+        .map(|(title, lines)| (title, lines.into_iter().filter(|(_, points)| !points.is_empty()).collect::<Vec<_>>()))
         .filter(|(_, lines)| lines.iter().any(|(_, points)| points.len() > 1))
         .map(|(title, lines)| Ok(Picture { title, svg: draw(results, &lines)? }))
         .collect()
+}
+
+/// Returns a line of each process; none where there is only one, of which the hub's own line tells everything.
+fn each_process(samples: &[Sample], points: impl Fn(&[Sample], &str) -> Vec<(f64, f64)>) -> Vec<Line> {
+    let names: BTreeSet<&String> = samples.iter().flat_map(|sample| sample.processes.keys()).collect();
+    let is_one = names.len() < 2;
+    let several = names.into_iter().filter(|_| !is_one);
+    several.map(|name| (name.clone().into(), points(samples, name))).collect()
 }
 
 fn values(samples: &[Sample], value: impl Fn(&Sample) -> Option<f64>) -> Vec<(f64, f64)> {
@@ -94,11 +130,11 @@ fn draw(results: &Results, lines: &[Line]) -> Result<String> {
             let name = Text::new(step.name.clone(), (step.began_seconds, top * 0.97), ("sans-serif", 11));
             chart.draw_series([name]).map_err(|error| wrong(&error))?;
         }
-        for ((name, points), colour) in lines.iter().zip(COLOURS) {
+        for ((name, points), colour) in lines.iter().zip(COLOURS.into_iter().cycle()) {
             chart
                 .draw_series(LineSeries::new(points.iter().copied(), colour.stroke_width(2)))
                 .map_err(|error| wrong(&error))?
-                .label(*name)
+                .label(name.as_ref())
                 .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], colour.stroke_width(2)));
         }
         if lines.len() > 1 {

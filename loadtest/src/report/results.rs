@@ -74,16 +74,46 @@ pub struct StepResult {
 pub struct Sample {
     /// Seconds since the run began.
     pub at_seconds: f64,
-    /// CPU time of the hub so far; `None` where it could not be read.
+    /// CPU time of the hub's processes so far, ended ones included; `None` where it could not be read.
     pub hub_cpu_seconds: Option<f64>,
-    /// Resident memory of the hub.
+    /// Resident memory of the hub's processes.
     pub hub_resident_bytes: Option<f64>,
+    /// Each process of the hub, by name; one that is down is missing.
+    #[serde(default)]
+    pub processes: BTreeMap<String, ProcessSample>,
+    /// The etcd below the run's own hub, if there is one.
+    #[serde(default)]
+    pub etcd: Option<EtcdSample>,
     /// CPU time of all drivers so far.
     pub driver_cpu_seconds: f64,
     /// Resident memory of all drivers.
     pub driver_resident_bytes: f64,
     /// Counters of the hub.
     pub counters: BTreeMap<String, f64>,
+}
+
+/// What one process of the hub used, over all its starts, and has now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct ProcessSample {
+    /// CPU time so far.
+    pub cpu_seconds: f64,
+    /// Resident memory.
+    pub resident_bytes: f64,
+}
+
+/// What the etcd below the run's own hub used and did so far; what is counted is read less often.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct EtcdSample {
+    /// CPU time.
+    pub cpu_seconds: f64,
+    /// Resident memory.
+    pub resident_bytes: f64,
+    /// Write transactions.
+    pub writes: Option<f64>,
+    /// How often it waited for the disk.
+    pub fsyncs: Option<f64>,
+    /// How long it did.
+    pub fsync_seconds: Option<f64>,
 }
 
 /// What became of one threshold.

@@ -10,6 +10,14 @@ pub(super) struct Table {
     pub(super) rows: Vec<Vec<String>>,
 }
 
+/// Says which hub it was: its version, and how many processes where these were several.
+pub(super) fn hub(results: &Results) -> String {
+    match results.scenario.hub.processes {
+        1 => results.hub_version.clone(),
+        several => format!("{} in {several} processes over etcd", results.hub_version),
+    }
+}
+
 /// Returns a table of each step: its latencies, then its figures.
 pub(super) fn steps(results: &Results) -> Vec<Table> {
     results.steps.iter().map(step).collect()

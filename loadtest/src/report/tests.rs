@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::compare::{cautions, differences};
-use super::results::{Machine, Sample, StepResult};
+use super::results::{Machine, ProcessSample, Sample, StepResult};
 use super::*;
 use crate::latency::Latency;
 use crate::scenario::Scenario;
@@ -74,6 +74,22 @@ fn what_is_written_is_read_again() {
     assert!(!page.contains("src=") && !page.contains("href="), "it needs nothing else");
     std::fs::write(folder.path().join(RAW), "{\"format\": 2}").expect("write");
     assert!(read(folder.path()).is_err());
+}
+
+#[test]
+fn each_process_of_several_has_a_line_of_its_own() {
+    let mut results = results();
+    let page = |results: &Results| html::page(results).expect("a page");
+    assert!(!page(&results).contains("each process") && !page(&results).contains("over etcd"));
+    for sample in &mut results.samples {
+        let used = ProcessSample { cpu_seconds: sample.at_seconds, resident_bytes: 1e8 };
+        sample.processes = ["hub-1", "hub-2"].map(|name| (name.to_owned(), used)).into();
+    }
+    results.scenario.hub.processes = 2;
+    let page = page(&results);
+    assert_eq!(page.matches("hub-2").count(), 2, "{page}");
+    assert!(page.contains("Memory of each process of the hub") && page.contains("0.1.0 in 2 processes over etcd"));
+    assert!(markdown::report(&results).contains("in 2 processes over etcd"));
 }
 
 #[test]

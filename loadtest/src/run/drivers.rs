@@ -21,6 +21,12 @@ type Waiting = Arc<Mutex<Option<BTreeMap<u64, oneshot::Sender<Answer>>>>>;
 /// How long a driver may take to let its agents go.
 const ENDS_WITHIN: Duration = Duration::from_secs(60);
 
+/// What says how much is logged.
+const LOG: &str = "RUST_LOG";
+
+/// What drivers log unless somebody wants more: what each of thousands of agents warns of when its hub goes is done to it on purpose.
+const LOGGED: &str = "warn,starling_agent=error";
+
 /// One driver process. It ends when this is dropped.
 pub(super) struct Driver {
     child: Child,
@@ -37,7 +43,11 @@ impl Driver {
     /// Starts a driver for some clusters; they are not adopted yet.
     pub(super) fn start(first: u32, clusters: u32) -> Result<Self> {
         let program = std::env::current_exe().context("find this program")?;
-        let mut child = Command::new(program)
+        let mut command = Command::new(program);
+        if std::env::var_os(LOG).is_none() {
+            command.env(LOG, LOGGED);
+        }
+        let mut child = command
             .arg("drive")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -10,8 +10,11 @@ mod metrics;
 mod probes;
 pub(crate) mod process;
 mod sampler;
+mod shards;
 mod steps;
+mod totals;
 mod truth;
+mod usage;
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
@@ -29,7 +32,7 @@ use self::drivers::{Driver, order_all};
 use self::hub::HubUnderTest;
 use self::probes::{Booked, ProbeLog};
 use self::sampler::Samples;
-use crate::drive::{Order, StartOrder};
+use crate::drive::{Answer, Order, StartOrder};
 use crate::fixture::OWN_WORKSPACE;
 use crate::report;
 use crate::report::results::{FORMAT, Machine, Results, StepResult};
@@ -37,6 +40,9 @@ use crate::scenario::{END, HUB, START, Scenario};
 
 /// How long what is under way at the end may take.
 const DRAINS_WITHIN: Duration = Duration::from_secs(90);
+
+/// Agents that are named where they ended by themselves.
+const NAMED: usize = 5;
 
 /// Quiet time after the fleet is there, before memory is read.
 const QUIET: Duration = Duration::from_secs(3);
@@ -62,6 +68,9 @@ pub struct RunOptions {
     /// The hub's program, where the run starts it itself; by default the one beside this.
     #[arg(long, value_name = "PROGRAM", conflicts_with = "target")]
     hub: Option<PathBuf>,
+    /// etcd's program, below a hub of several processes; by default the one on PATH.
+    #[arg(long, value_name = "PROGRAM", conflicts_with = "target")]
+    etcd: Option<PathBuf>,
     /// The folder of the report and the raw data; by default `loadtest-results/<scenario>-<time>`.
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
@@ -112,6 +121,10 @@ pub async fn run(options: &RunOptions) -> Result<bool> {
             step.action.kind()
         );
     }
+    ensure!(
+        options.target.is_none() || scenario.hub.processes == 1,
+        "[hub] of the scenario says how many processes the run starts, and it starts none with --target: take the section away"
+    );
     let began_at = jiff::Timestamp::now();
     let out = options.out.clone().unwrap_or_else(|| {
         PathBuf::from("loadtest-results").join(format!("{}-{}", scenario.name, began_at.strftime("%Y%m%d-%H%M%S")))
@@ -157,12 +170,13 @@ async fn carry_out(
     out: &Path,
     began: String,
 ) -> Result<(Results, Result<()>)> {
+    let clusters = u32::try_from(scenario.fleet.clusters.draw(&mut scenario.random(0))).context("count clusters")?;
     let hub = match &options.target {
         Some(config) => HubUnderTest::there(config, options.metrics.clone()).await?,
         None => {
             let folder = std::path::absolute(out.join("hub")).context("name the hub's folder")?;
             ensure!(!folder.exists(), "{} is there already: choose another --out", folder.display());
-            HubUnderTest::start(&hub_program(options)?, &folder).await?
+            hub::start(&scenario, clusters, options, &folder).await?
         }
     };
     let hub = Arc::new(hub);
@@ -171,8 +185,7 @@ async fn carry_out(
         status.source != "kubernetes",
         "this hub takes its resources from Kubernetes, where a run cannot make any: test one that reads a directory"
     );
-    metrics::read_all(hub.metrics()).await.context("read the hub's counters: correct --metrics, or leave it out")?;
-    let clusters = u32::try_from(scenario.fleet.clusters.draw(&mut scenario.random(0))).context("count clusters")?;
+    sampler::counters(&hub).await.context("read the hub's counters: correct --metrics, or leave it out")?;
     let drivers = Arc::new(start_drivers(&scenario, clusters)?);
     let mut run = Run {
         scenario,
@@ -217,7 +230,7 @@ async fn carry_out(
     };
     drop(hub);
     run.whole_run(&mut results.figures);
-    if let Err(error) = run.clean_up().await {
+    if let Err(error) = run.clean_up(&mut results.defects).await {
         results.defects.push(format!("something may be left behind: {error:#}"));
     }
     Ok((results, outcome))
@@ -236,20 +249,6 @@ fn start_drivers(scenario: &Scenario, clusters: u32) -> Result<Vec<Driver>> {
             driver
         })
         .collect()
-}
-
-/// Finds the hub's program.
-fn hub_program(options: &RunOptions) -> Result<PathBuf> {
-    if let Some(program) = &options.hub {
-        return Ok(program.clone());
-    }
-    let own = std::env::current_exe().context("find this program")?;
-    let beside = own.with_file_name("starling-hub");
-    ensure!(
-        beside.exists(),
-        "there is no starling-hub beside this program: say where it is with --hub, or test a hub that is there with --target"
-    );
-    Ok(beside)
 }
 
 fn machine() -> Machine {
@@ -309,15 +308,16 @@ impl Run {
         let before = self.samples.newest_resident();
         let began = Instant::now();
         let (all, patience) = (u64::from(self.clusters), self.patience());
-        let orders = self.drivers.iter().map(|driver| {
-            let order = Order::Start(StartOrder {
-                config: hub.context_file().to_owned(),
+        let orders = self.drivers.iter().enumerate().map(|(number, driver)| {
+            let order = Order::Start(Box::new(StartOrder {
+                config: hub.context_file(number),
+                doors: hub.doors(),
                 first: driver.first,
                 clusters: driver.clusters,
                 shape: self.scenario.fleet.clone(),
                 seed: self.scenario.seed,
                 workspaces: OWN_WORKSPACE.workspaces.iter().map(|name| (*name).to_owned()).collect(),
-            });
+            }));
             driver.order(order, patience)
         });
         let adopting = futures::future::try_join_all(orders);
@@ -330,6 +330,15 @@ impl Run {
         let after = self.samples.newest_resident();
         if let (Some(before), Some(after)) = (before, after) {
             step.figures.insert("hub-bytes-per-cluster".into(), (after - before).max(0.0) / f64::from(self.clusters));
+        }
+        Ok(())
+    }
+
+    /// Stops all agents. One that had ended by itself is a defect: its cluster may have been all there was to see it by.
+    async fn stop_agents(&mut self, patience: Duration) -> Result<()> {
+        for answer in order_all(&self.drivers, &Order::StopAgents, patience).await? {
+            let Answer::Stopped { ended } = answer else { bail!("a driver does not say how its agents ended") };
+            self.defects.extend(named(ended));
         }
         Ok(())
     }
@@ -355,10 +364,11 @@ impl Run {
     }
 
     /// Leaves nothing behind: agents stop, and of a hub that was there already what the run made goes again.
-    async fn clean_up(self) -> Result<()> {
-        let Self { hub, drivers, clusters, is_workspace_ours, .. } = self;
+    async fn clean_up(mut self, defects: &mut Vec<String>) -> Result<()> {
         // What one of these leaves, the next ones still take away.
-        let stopped = order_all(&drivers, &Order::StopAgents, DRAINS_WITHIN).await.map(drop);
+        let stopped = self.stop_agents(DRAINS_WITHIN).await;
+        defects.append(&mut self.defects);
+        let Self { hub, drivers, clusters, is_workspace_ours, .. } = self;
         let mut ended = Ok(());
         for driver in sole(drivers).await.into_iter().flatten() {
             ended = ended.and(driver.end().await);
@@ -373,6 +383,14 @@ impl Run {
         };
         forgotten.and(ended).and(stopped)
     }
+}
+
+/// Returns the first few of many, and how many there were beyond these.
+fn named(mut all: Vec<String>) -> Vec<String> {
+    let more = all.len().saturating_sub(NAMED);
+    all.truncate(NAMED);
+    all.extend((more > 0).then(|| format!("and {more} more like these")));
+    all
 }
 
 /// Takes something out of what tasks shared that are about to end.

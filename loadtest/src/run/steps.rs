@@ -10,8 +10,8 @@ use tokio::time::sleep;
 use super::Run;
 use super::drivers::order_all;
 use super::hub::rest;
-use super::metrics;
 use super::probes::Probed;
+use super::{sampler, usage};
 use crate::drive::{Answer, Moment, Order};
 use crate::fixture::{EVERYBODY, ONE, OWN_WORKSPACE, Subject};
 use crate::latency::Latency;
@@ -44,6 +44,7 @@ impl Run {
         step.began_seconds = self.began.elapsed().as_secs_f64();
         self.live.step(name, &self.samples, &self.probes, self.began);
         let outcome = work(self, &mut step).await;
+        self.defects.extend(self.hub.take_defects().into_iter().map(|defect| format!("step {name}: {defect}")));
         step.ended_seconds = self.began.elapsed().as_secs_f64();
         self.put_down_usage(&mut step);
         results.push(step);
@@ -92,6 +93,15 @@ impl Run {
                 let away = Duration::from_secs(away_seconds.draw(&mut random));
                 self.step(name, kind, results, async |run, step| run.hub_away(step, Signal::TERM, away).await).await
             }
+            Action::KillShard { away_seconds, which } => {
+                let away = Duration::from_secs(away_seconds.draw(&mut random));
+                self.step(name, kind, results, async |run, step| run.kill_shard(step, *which, away).await).await
+            }
+            Action::RollingRestart { away_seconds } => {
+                let away = Duration::from_secs(away_seconds.draw(&mut random));
+                self.step(name, kind, results, async |run, step| run.rolling_restart(step, away).await).await
+            }
+            Action::JoinShard {} => self.step(name, kind, results, async |run, step| run.join_shard(step).await).await,
         }
     }
 
@@ -211,7 +221,7 @@ impl Run {
     /// Lets all agents go and come back.
     async fn reconnect(&mut self, step: &mut StepResult, away: Duration) -> Result<()> {
         let all = u64::from(self.clusters);
-        order_all(&self.drivers, &Order::StopAgents, PATIENCE).await?;
+        self.stop_agents(PATIENCE).await?;
         self.hub.wait_for("every session to end", self.patience(), |counts| counts.live == 0).await?;
         sleep(away).await;
         let began = Instant::now();
@@ -238,7 +248,7 @@ impl Run {
 
     /// Reads a counter now; `None` where the hub's counters cannot be read.
     async fn counter(&self, name: &str) -> Option<f64> {
-        metrics::read_all(self.hub.metrics()).await.ok()?.get(name).copied()
+        sampler::counters(&self.hub).await.ok()?.get(name).copied()
     }
 
     /// Puts down what the probes said of each step, once all of them have ended or will not.
@@ -269,6 +279,8 @@ impl Run {
         step.figures.insert("driver-cpus".into(), (last.driver_cpu_seconds - first.driver_cpu_seconds) / seconds);
         let peak = within.iter().filter_map(|sample| sample.hub_resident_bytes).reduce(f64::max);
         step.figures.extend(peak.map(|peak| ("hub-resident-bytes".to_owned(), peak)));
+        step.figures.extend(usage::of_processes(&within));
+        step.figures.extend(usage::of_etcd(&within));
     }
 }
 

@@ -3,6 +3,7 @@
 //! Owns the format and its checks. Every range is drawn from the scenario's seed, so that a run can be repeated.
 
 mod fleet;
+mod hub;
 mod range;
 mod step;
 mod threshold;
@@ -14,6 +15,7 @@ use rand::rngs::StdRng;
 use serde::{Deserialize, Serialize};
 
 pub use fleet::{DrawnCluster, FleetSpec, Heavy};
+pub use hub::{HubSpec, Which};
 pub use range::Range;
 pub use step::{Action, Step};
 pub use threshold::Threshold;
@@ -32,6 +34,9 @@ pub struct Scenario {
     pub seed: u64,
     /// The simulated clusters.
     pub fleet: FleetSpec,
+    /// The hub, where the run starts it.
+    #[serde(default)]
+    pub hub: HubSpec,
     /// Questions that are asked all the time.
     #[serde(default)]
     pub probes: Probes,
@@ -108,6 +113,7 @@ impl Scenario {
             }
         }
         self.fleet.check()?;
+        self.hub.check(&self.steps)?;
         let mut names = BTreeSet::new();
         for name in self.step_names() {
             if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Range;
 use super::range::Bounds;
+use super::{Range, Which};
 
 /// One thing that is done.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -57,6 +57,21 @@ pub enum Action {
         /// How long it is away.
         away_seconds: Range,
     },
+    /// One of several hub processes is killed, and started again.
+    KillShard {
+        /// How long it is away.
+        away_seconds: Range,
+        /// Which.
+        #[serde(default)]
+        which: Which,
+    },
+    /// Each of several hub processes is stopped as an upgrade does and started again, once the one before it is a member again.
+    RollingRestart {
+        /// How long each is away.
+        away_seconds: Range,
+    },
+    /// One hub process more is started.
+    JoinShard {},
 }
 
 impl Action {
@@ -71,13 +86,22 @@ impl Action {
             Self::Reconnect { .. } => "reconnect",
             Self::KillHub { .. } => "kill-hub",
             Self::RestartHub { .. } => "restart-hub",
+            Self::KillShard { .. } => "kill-shard",
+            Self::RollingRestart { .. } => "rolling-restart",
+            Self::JoinShard {} => "join-shard",
         }
     }
 
     /// Tells whether the hub's process has to be the run's own.
     #[must_use]
     pub fn needs_own_hub(&self) -> bool {
-        matches!(self, Self::KillHub { .. } | Self::RestartHub { .. })
+        matches!(self, Self::KillHub { .. } | Self::RestartHub { .. }) || self.needs_several_processes()
+    }
+
+    /// Tells whether the hub has to be several processes.
+    #[must_use]
+    pub fn needs_several_processes(&self) -> bool {
+        matches!(self, Self::KillShard { .. } | Self::RollingRestart { .. } | Self::JoinShard {})
     }
 
     /// Returns each range with its bounds.
@@ -88,9 +112,12 @@ impl Action {
             Self::Storm { seconds, per_second } => {
                 vec![("storm.seconds", *seconds, 1, 604_800), ("storm.per-second", *per_second, 1, 10_000_000)]
             }
-            Self::Reconnect { away_seconds } | Self::KillHub { away_seconds } | Self::RestartHub { away_seconds } => {
-                vec![("away-seconds", *away_seconds, 0, 86_400)]
-            }
+            Self::Reconnect { away_seconds }
+            | Self::KillHub { away_seconds }
+            | Self::RestartHub { away_seconds }
+            | Self::KillShard { away_seconds, .. }
+            | Self::RollingRestart { away_seconds } => vec![("away-seconds", *away_seconds, 0, 86_400)],
+            Self::JoinShard {} => Vec::new(),
         }
     }
 }

@@ -1,37 +1,36 @@
 //! The hub that is tested: one that the run starts itself, or one that is there already.
 
-use std::fs::File;
+mod admin;
+mod etcd;
+mod files;
+mod own;
+mod part;
+mod ports;
+mod start;
+
 use std::future::Future;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
-use rustix::process::{Pid, Signal, kill_process};
-use starling_cli::client::{Client, connect};
+use anyhow::{Context, Result, anyhow, bail};
+use futures::future::{try_join, try_join_all};
+use rustix::process::Signal;
 use starling_proto::v1::admin_service_client::AdminServiceClient;
 use starling_proto::v1::{
     ApplyRequest, Assignment, ClusterSelector, GetStatusRequest, GetStatusResponse, ListAssignmentsRequest,
-    ListClustersRequest, ListClustersResponse, ListObjectsRequest, ListObjectsResponse, Page,
+    ListClustersRequest, ListClustersResponse, ListObjectsRequest, ListObjectsResponse, ListShardsRequest,
+    ListShardsResponse, Page,
 };
-use tokio::process::{Child, Command};
-use tokio::sync::RwLock;
 use tokio::time::sleep;
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 
-use crate::drive::TouchedKey;
+use self::admin::{Admin, answering};
+use self::own::{HubProcess, OwnHub};
+use crate::drive::{Doors, TouchedKey};
 use crate::fixture::OWN_WORKSPACE;
 
-/// The deadline of one admin call.
-const CALL: Duration = Duration::from_secs(60);
-
-/// How long a hub may take to answer after its start.
-const ANSWERS_WITHIN: Duration = Duration::from_secs(60);
-
-/// How long a hub may take to stop when asked.
-const STOPS_WITHIN: Duration = Duration::from_secs(60);
+pub(super) use self::start::start;
 
 /// Clusters of a page.
 const CLUSTERS_OF_A_PAGE: u32 = 5000;
@@ -44,10 +43,10 @@ const LOOK: Duration = Duration::from_millis(20);
 
 /// The hub under test.
 pub(super) struct HubUnderTest {
-    context_file: PathBuf,
-    client: RwLock<Client>,
+    admin: Admin,
+    /// `None` where it was there already.
     own: Option<OwnHub>,
-    /// Where its processes serve their metrics.
+    /// Where the processes of one that was there serve their metrics.
     metrics: Vec<String>,
 }
 
@@ -58,34 +57,32 @@ pub(super) struct Counts {
     pub(super) live: u64,
     pub(super) ready: u64,
     pub(super) objects: u64,
+    /// Processes that did not answer in time, so that what they serve is missing or old.
+    pub(super) unanswered: usize,
 }
 
-/// A hub that the run started.
-struct OwnHub {
-    program: PathBuf,
-    folder: PathBuf,
-    listen: SocketAddr,
-    http: SocketAddr,
-    child: RwLock<Child>,
+/// A process of the hub, where its counters are, and its process id where it is the run's own.
+pub(super) struct Counted {
+    pub(super) name: String,
+    pub(super) metrics: String,
+    pub(super) id: Option<u32>,
 }
 
 impl HubUnderTest {
-    /// Starts a hub of one process with an empty store, everything of it below a folder.
-    pub(super) async fn start(program: &Path, folder: &Path) -> Result<Self> {
-        let (listen, http) = (free_address()?, free_address()?);
-        std::fs::create_dir_all(folder.join("fleet")).context("make the hub's directory")?;
-        let child = launch(program, folder, listen, http)?;
-        let own =
-            OwnHub { program: program.to_owned(), folder: folder.to_owned(), listen, http, child: RwLock::new(child) };
-        let context_file = folder.join("state/admin.yaml");
-        let client = answering(&context_file, Some(&own)).await?;
-        Ok(Self { context_file, client: client.into(), own: Some(own), metrics: vec![http.to_string()] })
+    /// Starts a hub with an empty store, everything of it below a folder: one process, or several over the etcd of a program.
+    async fn start(program: &Path, folder: &Path, processes: u64, etcd: Option<&Path>) -> Result<Self> {
+        let (own, client) = match etcd {
+            None => OwnHub::one(program, folder).await?,
+            Some(etcd) => OwnHub::several(program, folder, processes, etcd).await?,
+        };
+        let contexts = own.processes().iter().map(|process| process.context()).collect();
+        Ok(Self { admin: Admin::new(contexts, client), own: Some(own), metrics: Vec::new() })
     }
 
     /// Connects to a hub that is there.
     pub(super) async fn there(context_file: &Path, metrics: Vec<String>) -> Result<Self> {
-        let client = connect(context_file, CALL).await.map_err(|error| anyhow!("{error}"))?;
-        Ok(Self { context_file: context_file.to_owned(), client: client.into(), own: None, metrics })
+        let client = answering(context_file).await?;
+        Ok(Self { admin: Admin::new(vec![context_file.to_owned()], client), own: None, metrics })
     }
 
     /// Tells whether the run started it.
@@ -93,55 +90,106 @@ impl HubUnderTest {
         self.own.is_some()
     }
 
-    pub(super) fn context_file(&self) -> &Path {
-        &self.context_file
+    fn own(&self) -> Result<&OwnHub> {
+        self.own.as_ref().context("the hub was there already")
     }
 
-    pub(super) fn metrics(&self) -> &[String] {
-        &self.metrics
+    /// Returns a context of the command line; where there are several processes, the one whose turn it is.
+    pub(super) fn context_file(&self, turn: usize) -> PathBuf {
+        let contexts = self.admin.contexts();
+        contexts[turn % contexts.len()].clone()
     }
 
-    /// Returns the process id of the run's own hub; `None` of another, and while it is down.
-    pub(super) async fn process(&self) -> Option<u32> {
-        self.own.as_ref()?.child.read().await.id()
+    /// What drivers dial in place of what the hub advertises, where that is only a name.
+    pub(super) fn doors(&self) -> Option<Doors> {
+        self.own.as_ref().and_then(OwnHub::doors)
     }
 
-    /// Stops the hub as told, waits, starts it again, and waits until it answers; returns when it was started.
+    /// Returns the processes of which something can be read now; of the run's own hub those that are not down.
+    pub(super) fn counted(&self) -> Vec<Counted> {
+        let Some(own) = &self.own else {
+            let numbered = self.metrics.iter().zip(1..);
+            return numbered
+                .map(|(metrics, number)| Counted { name: format!("hub-{number}"), metrics: metrics.clone(), id: None })
+                .collect();
+        };
+        let running = own.processes().into_iter().filter(|process| process.id().is_some());
+        running
+            .map(|process| Counted { name: process.name().to_owned(), metrics: process.metrics(), id: process.id() })
+            .collect()
+    }
+
+    /// Returns the process id of the etcd below the run's own hub, and where its metrics are.
+    pub(super) fn etcd(&self) -> Option<(u32, String)> {
+        let etcd = self.own.as_ref()?.etcd()?;
+        Some((etcd.id()?, etcd.metrics()))
+    }
+
+    /// Stops all processes of the hub as told, starts them again, and waits until each answers; returns when they were started.
     pub(super) async fn restart(&self, signal: Signal, away: Duration) -> Result<Instant> {
-        let own = self.own.as_ref().context("the hub was there already")?;
-        let mut child = own.child.write().await;
-        let process = child.id().and_then(|id| Pid::from_raw(id.cast_signed())).context("the hub has ended")?;
-        kill_process(process, signal).context("signal the hub")?;
-        let ended = tokio::time::timeout(STOPS_WITHIN, child.wait()).await;
-        ended.context("the hub does not stop")?.context("wait for the hub")?;
+        let own = self.own()?;
+        let processes = own.processes();
+        try_join_all(processes.iter().map(|process| own.stop(process, signal))).await?;
         sleep(away).await;
         let began = Instant::now();
-        *child = launch(&own.program, &own.folder, own.listen, own.http)?;
-        drop(child);
-        let client = answering(&self.context_file, Some(own)).await?;
-        *self.client.write().await = client;
+        for process in &processes {
+            process.start()?;
+        }
+        let (client, _) =
+            try_join(processes[0].answering(), try_join_all(processes[1..].iter().map(|process| process.answering())))
+                .await?;
+        self.admin.replace(client).await;
         Ok(began)
     }
 
-    /// Ends the run's own hub, and removes what it kept but its log.
-    pub(super) async fn end(self) -> Result<()> {
-        let Some(own) = self.own else { return Ok(()) };
-        let folder = own.folder.clone();
-        let mut child = own.child.into_inner();
-        if let Some(process) = child.id().and_then(|id| Pid::from_raw(id.cast_signed())) {
-            kill_process(process, Signal::TERM).context("signal the hub")?;
-        }
-        let ended = tokio::time::timeout(STOPS_WITHIN, child.wait()).await;
-        let status = ended.context("the hub does not stop")?.context("wait for the hub")?;
-        for kept in ["state", "fleet"] {
-            std::fs::remove_dir_all(folder.join(kept)).context("remove what the hub kept")?;
-        }
-        ensure!(status.success(), "the hub ended badly ({status}): see {}", folder.join("hub.log").display());
+    /// Stops one process as told, and waits until it has ended.
+    pub(super) async fn stop_process(&self, name: &str, signal: Signal) -> Result<()> {
+        let own = self.own()?;
+        own.stop(&*own.process(name)?, signal).await
+    }
+
+    /// Starts one process again, and waits until it is a member of the ring.
+    pub(super) async fn start_process(&self, name: &str) -> Result<()> {
+        let process = self.own()?.process(name)?;
+        process.start()?;
+        process.ready().await
+    }
+
+    /// Starts a process that was not there before, and waits until it is a member of the ring.
+    pub(super) async fn add_process(&self) -> Result<()> {
+        let process: std::sync::Arc<HubProcess> = self.own()?.add()?;
+        process.start()?;
+        process.ready().await?;
+        self.admin.add(process.context());
         Ok(())
+    }
+
+    /// Returns the names of the run's own processes, in the order in which they were started first.
+    pub(super) fn process_names(&self) -> Vec<String> {
+        let processes = self.own.iter().flat_map(OwnHub::processes);
+        processes.map(|process| process.name().to_owned()).collect()
+    }
+
+    /// Returns what was wrong with the run's own processes since it was asked last: above all that they ended by themselves.
+    pub(super) fn take_defects(&self) -> Vec<String> {
+        self.own.as_ref().map(OwnHub::take_defects).unwrap_or_default()
+    }
+
+    /// Ends the run's own hub, and removes what it kept but its logs.
+    pub(super) async fn end(self) -> Result<()> {
+        match self.own {
+            Some(own) => own.end().await,
+            None => Ok(()),
+        }
     }
 
     pub(super) async fn status(&self) -> Result<GetStatusResponse> {
         self.call(GetStatusRequest {}, |mut hub, request| async move { hub.get_status(request).await }).await
+    }
+
+    /// Returns the processes of the hub as they see one another.
+    pub(super) async fn shards(&self) -> Result<ListShardsResponse> {
+        self.call(ListShardsRequest {}, |mut hub, request| async move { hub.list_shards(request).await }).await
     }
 
     /// Writes documents, and returns when the hub says that it took them.
@@ -190,10 +238,10 @@ impl HubUnderTest {
             bail!("the fleet holds: {}", status.hold_reason);
         }
         if self.is_own() {
-            let GetStatusResponse { clusters, live, ready, objects, .. } = status;
-            return Ok(Counts { clusters, live, ready, objects });
+            let GetStatusResponse { clusters, live, ready, objects, unanswered, .. } = status;
+            return Ok(Counts { clusters, live, ready, objects, unanswered: unanswered.len() });
         }
-        let mut counts = Counts::default();
+        let mut counts = Counts { unanswered: status.unanswered.len(), ..Counts::default() };
         for workspace in OWN_WORKSPACE.workspaces {
             let mut token = String::new();
             loop {
@@ -250,69 +298,11 @@ impl HubUnderTest {
         F: FnOnce(AdminServiceClient<Channel>, Request<M>) -> A,
         A: Future<Output = Result<Response<R>, Status>>,
     {
-        let client = self.client.read().await.clone();
-        client.call(message, method).await.map_err(|error| anyhow!("the hub: {error}"))
+        self.admin.call(message, method).await.map_err(|error| anyhow!("the hub: {error}"))
     }
 }
 
 /// Returns how long to wait between two looks at the hub's counts, so that looking does not become the load.
 pub(super) fn rest(least: Duration, took: Duration) -> Duration {
     least.max(took * 10).min(COARSEST.max(took))
-}
-
-/// Starts the hub's process; it is killed when its handle is dropped.
-fn launch(program: &Path, folder: &Path, listen: SocketAddr, http: SocketAddr) -> Result<Child> {
-    let log = File::options().create(true).append(true).open(folder.join("hub.log")).context("open the hub's log")?;
-    // It ends with this process, however this ends: setpriv asks the kernel for that and becomes the program.
-    let mut command = Command::new("setpriv");
-    command
-        .args(["--pdeathsig", "KILL", "--"])
-        .arg(program)
-        .args(["--fleet", "loadtest", "--listen", &listen.to_string(), "--http", &http.to_string()])
-        .args(["--advertise", &listen.to_string()])
-        .arg("--state")
-        .arg(folder.join("state"))
-        .arg("--directory")
-        .arg(folder.join("fleet"))
-        .stdin(Stdio::null())
-        .stdout(log.try_clone().context("share the hub's log")?)
-        .stderr(log)
-        .kill_on_drop(true);
-    ensure!(program.exists(), "there is no {}: build it, or say where it is with --hub", program.display());
-    command.spawn().context("start setpriv, which starts the hub: install util-linux")
-}
-
-/// Waits until a hub answers.
-async fn answering(context_file: &Path, own: Option<&OwnHub>) -> Result<Client> {
-    let began = Instant::now();
-    loop {
-        let answer = async {
-            let client = connect(context_file, CALL).await.map_err(|error| anyhow!("{error}"))?;
-            let status =
-                client.call(GetStatusRequest {}, |mut hub, request| async move { hub.get_status(request).await });
-            status.await.map_err(|error| anyhow!("{error}"))?;
-            anyhow::Ok(client)
-        };
-        let error = match answer.await {
-            Ok(client) => return Ok(client),
-            Err(error) => error,
-        };
-        let ended = match own {
-            Some(own) => own.child.write().await.try_wait().context("look at the hub")?,
-            None => None,
-        };
-        if let (Some(status), Some(own)) = (ended, own) {
-            bail!("the hub ended ({status}): see {}", own.folder.join("hub.log").display());
-        }
-        if began.elapsed() > ANSWERS_WITHIN {
-            return Err(error.context("the hub does not answer"));
-        }
-        sleep(LOOK).await;
-    }
-}
-
-/// Returns an address on loopback that nobody listens at just now.
-fn free_address() -> Result<SocketAddr> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("find a free port")?;
-    listener.local_addr().context("find a free port")
 }
