@@ -1,13 +1,14 @@
 //! The load test, run as a platform team runs it: on a hub that it starts, and on one that is there already.
 
 use std::fs;
+use std::io::BufRead as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
 use starling_harness::{Hub, HubOptions, StarlingPrograms};
-use starling_realparts::wait_for;
+use starling_realparts::{Program, Programs, wait_for};
 
 /// Runs `starling-loadtest`.
 fn loadtest(arguments: &[&str], folder: &Path) -> Output {
@@ -50,6 +51,102 @@ fn every_step_runs_against_a_hub_of_its_own_and_two_runs_compare() {
     }
     let same = loadtest(&["compare", "one", "one"], folder.path());
     assert_eq!(String::from_utf8_lossy(&same.stdout), "nothing differs by 5 % or more\n");
+}
+
+#[test]
+fn shards_of_a_hub_of_its_own_are_killed_restarted_and_joined() {
+    let folder = tempfile::tempdir().expect("make a folder");
+    let etcd =
+        Programs::ensure(&[Program::Etcd]).and_then(|programs| programs.path(Program::Etcd)).expect("etcd is built");
+    let etcd = etcd.display().to_string();
+    let run = ["run", &scenario("sharded-smoke.toml"), "--etcd", &etcd, "--out", "run", "-o", "json"];
+    let told = line(&loadtest(&run, folder.path()));
+    assert_eq!((&told["passed"], &told["defects"]), (&Value::Bool(true), &Value::Array(Vec::new())));
+    let figures = told["figures"].as_object().expect("figures");
+    for figure in [
+        "start.hub-2-cpus",
+        "start.hub-3-resident-bytes",
+        "start.hub-bytes-per-cluster",
+        "start.etcd-cpus",
+        "start.etcd-resident-bytes",
+        "start.etcd-writes-per-second",
+        "start.etcd-fsync-ms.mean",
+        "kill-shard.live-seconds",
+        "kill-shard.whole-seconds",
+        "kill-shard.back-seconds",
+        "kill-shard.moves-per-cluster",
+        "kill-shard.unserved-seconds",
+        "kill-shard.unserved-clusters",
+        "rolling-restart.restarted-seconds",
+        "rolling-restart.settled-seconds",
+        "rolling-restart.moves-per-cluster",
+        "join-shard.serves-seconds",
+        "join-shard.settled-seconds",
+        "join-shard.moved-per-ideal",
+        "join-shard.hub-4-resident-bytes",
+    ] {
+        let value = figures.get(figure).and_then(Value::as_f64);
+        assert!(value.is_some_and(|value| value > 0.0), "{figure} is {value:?}");
+    }
+    assert_eq!(figures["end.clusters-wrong"], 0.0);
+    let mut left: Vec<String> = fs::read_dir(folder.path().join("run/hub"))
+        .expect("list what the hub left")
+        .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
+        .collect();
+    left.sort();
+    assert_eq!(left, ["etcd.log", "hub-1.log", "hub-2.log", "hub-3.log", "hub-4.log"]);
+    let running = processes().into_iter().filter(|(_, _, command)| command.contains(&*folder.path().to_string_lossy()));
+    assert_eq!(running.collect::<Vec<_>>(), [], "nothing runs on");
+}
+
+#[test]
+fn a_hub_of_several_processes_needs_etcd_and_is_the_runs_own() {
+    let folder = tempfile::tempdir().expect("make a folder");
+    let program = StarlingPrograms::of_this_build().expect("the programs are built").path("starling-loadtest");
+    let refused = |arguments: &[&str]| {
+        let mut command = Command::new(&program);
+        command.args(["run", &scenario("sharded-smoke.toml")]).args(arguments).env("PATH", folder.path());
+        let output = command.current_dir(folder.path()).output().expect("start the load test");
+        assert!(!output.status.success());
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let said = refused(&[]);
+    assert!(
+        said.contains("none on PATH") && said.contains("--etcd") && said.contains("cargo xtask loadtest"),
+        "{said}"
+    );
+    let said = refused(&["--etcd", "nowhere"]);
+    assert!(said.contains("--etcd: there is no nowhere"), "{said}");
+    let said = refused(&["--target", "admin.yaml"]);
+    assert!(said.contains("kill-shard") && said.contains("leave --target out"), "{said}");
+}
+
+#[test]
+fn a_hub_that_ends_by_itself_is_a_defect() {
+    let folder = tempfile::tempdir().expect("make a folder");
+    let text = "name = \"killed\"\n[fleet]\nclusters = 2\nobjects = 5\n[probes]\nstatuses-per-second = 0\n\
+                queries-per-second = 0\n[[step]]\nkind = \"steady\"\nseconds = 5\n";
+    fs::write(folder.path().join("killed.toml"), text).expect("write a scenario");
+    let program = StarlingPrograms::of_this_build().expect("the programs are built").path("starling-loadtest");
+    let mut run = Command::new(program);
+    run.args(["run", "killed.toml", "--out", "report"]).current_dir(folder.path()).stderr(Stdio::piped());
+    let mut run = run.spawn().expect("start the load test");
+    let mut said = std::io::BufReader::new(run.stderr.take().expect("it is piped")).lines();
+    let in_step = said.by_ref().map_while(Result::ok).any(|line| line.contains("  steady "));
+    assert!(in_step, "the step begins");
+    let all = processes();
+    let hub = all.iter().find(|(_, parent, command)| *parent == run.id() && command.contains("starling-hub"));
+    let (hub, ..) = hub.unwrap_or_else(|| panic!("the hub runs: {all:?}"));
+    let killed = Command::new("kill").args(["-KILL", &hub.to_string()]).status().expect("kill the hub");
+    assert!(killed.success());
+    let rest: Vec<String> = said.map_while(Result::ok).collect();
+    assert_eq!(run.wait().expect("it ends").code(), Some(1));
+    assert!(rest.iter().any(|line| line.contains("the run broke off")), "{rest:?}");
+    let results = fs::read_to_string(folder.path().join("report/results.json")).expect("what was measured is kept");
+    let results: Value = serde_json::from_str(&results).expect("results");
+    let defects = results["defects"].to_string();
+    assert!(defects.contains("step steady: hub ended (signal: 9 (SIGKILL))"), "{defects}");
+    assert!(defects.contains("although nobody told it to"), "{defects}");
 }
 
 #[test]
@@ -101,6 +198,20 @@ fn a_threshold_that_does_not_hold_fails_the_run() {
     assert!(said.contains("FAILED   start.live-seconds"), "{said}");
     let told: Value = serde_json::from_slice(&output.stdout).expect("the line is printed all the same");
     assert_eq!(told["failed"], serde_json::json!(["start.live-seconds"]));
+}
+
+/// Lists the processes that run: each with its parent and its command line.
+fn processes() -> Vec<(u32, u32, String)> {
+    let running = fs::read_dir("/proc").expect("list processes").filter_map(|entry| {
+        let entry = entry.ok()?;
+        let id = entry.file_name().to_str()?.parse().ok()?;
+        // One may end meanwhile.
+        let status = fs::read_to_string(entry.path().join("status")).ok()?;
+        let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim().parse().ok()?;
+        let command = fs::read(entry.path().join("cmdline")).ok()?;
+        Some((id, parent, String::from_utf8_lossy(&command).replace('\0', " ")))
+    });
+    running.collect()
 }
 
 /// Lists the files of documents below a folder.
