@@ -13,13 +13,14 @@ use starling_agent::identity::IdentityPlace;
 use starling_agent::ports::Ports;
 use starling_cli::client::{Client, connect};
 use starling_proto::v1::{AdoptRequest, AdoptResponse};
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::cluster::{SimulatedApi, SimulatedCluster, SimulatedOptions};
 use crate::drive::Doors;
 use crate::fixture::WHOLE_FLEET;
-use crate::scenario::FleetSpec;
+use crate::link::{Link, LinkOptions, Wire};
+use crate::scenario::{DrawnCluster, FleetSpec};
 
 /// Adoptions under way at the same time.
 const ADOPTIONS: usize = 32;
@@ -44,6 +45,8 @@ pub struct FleetOptions {
     pub labelled: bool,
     /// A further label, by name and value, of cluster 0 alone.
     pub probe_label: Option<(&'static str, &'static str)>,
+    /// Where what the clusters send and receive is counted.
+    pub wire: Arc<Wire>,
     /// What agents dial in place of what the hub advertises, where that is only a name.
     pub(crate) doors: Option<Doors>,
 }
@@ -54,7 +57,17 @@ impl FleetOptions {
     pub fn plain(clusters: u32, objects: u32) -> Self {
         let shape = FleetSpec::plain(clusters.into(), objects.into());
         let workspaces = WHOLE_FLEET.workspaces.iter().map(|name| (*name).to_owned()).collect();
-        Self { first: 0, clusters, shape, seed: 1, workspaces, labelled: true, probe_label: None, doors: None }
+        Self {
+            first: 0,
+            clusters,
+            shape,
+            seed: 1,
+            workspaces,
+            labelled: true,
+            probe_label: None,
+            wire: Arc::default(),
+            doors: None,
+        }
     }
 }
 
@@ -62,11 +75,22 @@ impl FleetOptions {
 pub struct SimulatedFleet {
     /// The clusters, in the order of their numbers.
     pub clusters: Vec<Arc<SimulatedCluster>>,
-    joins: Vec<Join>,
-    /// Each ends with why, where it should not have ended.
-    agents: JoinSet<Option<String>>,
+    /// What belongs to each, in the same order.
+    members: Vec<Member>,
+    /// Why agents of clusters that were taken out had ended before.
+    ended: Vec<String>,
+}
+
+/// What belongs to a cluster besides what it holds.
+struct Member {
+    join: Join,
+    drawn: DrawnCluster,
+    link: Arc<Link>,
+    /// What the link goes through.
     ports: Ports,
     stop: CancellationToken,
+    /// Ends with why, where it should not have ended.
+    agent: Option<AbortOnDropHandle<Option<String>>>,
 }
 
 /// What an agent needs to find its hub.
@@ -87,8 +111,7 @@ impl SimulatedFleet {
             Some(doors) => doors.ports(Ports::system()),
             None => Ports::system(),
         };
-        let (agents, stop) = (JoinSet::new(), CancellationToken::new());
-        let mut fleet = Self { clusters: Vec::new(), joins: Vec::new(), agents, ports, stop };
+        let mut fleet = Self { clusters: Vec::new(), members: Vec::new(), ended: Vec::new() };
         let adoptions =
             (options.first..options.first + options.clusters).map(|number| adopt(hub.clone(), number, options));
         let mut adopted = stream::iter(adoptions).buffered(ADOPTIONS);
@@ -104,33 +127,80 @@ impl SimulatedFleet {
             if drawn.failing {
                 cluster.touch_background(0, false);
             }
+            let link = LinkOptions {
+                latency: Duration::from_millis(drawn.latency_ms),
+                bytes_per_second: drawn.bytes_per_second,
+            };
+            let link = Link::new(link, Arc::clone(&options.wire));
+            let (ports, stop) = (ports.clone(), CancellationToken::new());
+            let mut member = Member { join, drawn, link, ports, stop, agent: None };
+            member.run_agent(&cluster);
             fleet.clusters.push(cluster);
-            fleet.joins.push(join);
-            fleet.run_agent(fleet.clusters.len() - 1);
+            fleet.members.push(member);
         }
         Ok(fleet)
     }
 
+    /// Takes in the clusters of another fleet, whose numbers all come after those of this one.
+    pub fn take_in(&mut self, other: Self) {
+        self.clusters.extend(other.clusters);
+        self.members.extend(other.members);
+    }
+
+    /// Takes out clusters, whose agents stop; returns what they hold.
+    pub async fn take_out(&mut self, numbers: &[u32]) -> Vec<Arc<SimulatedCluster>> {
+        let mut taken = Vec::new();
+        for number in numbers {
+            let Some(index) = self.index_of(*number) else { continue };
+            taken.push(self.clusters.remove(index));
+            let mut member = self.members.remove(index);
+            member.stop.cancel();
+            self.ended.extend(member.ended().await);
+        }
+        taken
+    }
+
     /// Stops every agent and waits for them; the clusters stay as they are. Returns why agents had ended of which nobody had wanted it.
     pub async fn stop_agents(&mut self) -> Vec<String> {
-        self.stop.cancel();
-        let mut ended = Vec::new();
-        while let Some(agent) = self.agents.join_next().await {
-            ended.extend(agent.unwrap_or_else(|error| Some(format!("an agent: {error}"))));
+        self.members.iter().for_each(|member| member.stop.cancel());
+        let mut ended = std::mem::take(&mut self.ended);
+        for member in &mut self.members {
+            ended.extend(member.ended().await);
         }
-        self.stop = CancellationToken::new();
         ended
     }
 
     /// Starts an agent in every cluster, which finds its identity and inventory there.
     pub fn start_agents(&mut self) {
-        for index in 0..self.clusters.len() {
-            self.run_agent(index);
+        for (cluster, member) in self.clusters.iter().zip(&mut self.members) {
+            member.run_agent(cluster);
         }
     }
 
-    fn run_agent(&mut self, index: usize) {
-        let Join { number, adopted } = self.joins[index].clone();
+    /// Returns a cluster by its number.
+    #[must_use]
+    pub fn cluster(&self, number: u32) -> Option<&Arc<SimulatedCluster>> {
+        self.index_of(number).map(|index| &self.clusters[index])
+    }
+
+    /// Returns every cluster's number and link.
+    pub fn links(&self) -> impl Iterator<Item = (u32, &Arc<Link>)> {
+        self.members.iter().map(|member| (member.join.number, &member.link))
+    }
+
+    /// Returns every cluster with how many of its statuses change in a minute.
+    pub fn churning(&self) -> impl Iterator<Item = (&Arc<SimulatedCluster>, u64)> {
+        self.clusters.iter().zip(self.members.iter().map(|member| member.drawn.churn_per_minute))
+    }
+
+    fn index_of(&self, number: u32) -> Option<usize> {
+        self.members.binary_search_by_key(&number, |member| member.join.number).ok()
+    }
+}
+
+impl Member {
+    fn run_agent(&mut self, cluster: &Arc<SimulatedCluster>) {
+        let Join { number, adopted } = self.join.clone();
         let config = AgentConfig {
             hub: adopted.agent_address,
             fleet: adopted.fleet,
@@ -140,15 +210,23 @@ impl SimulatedFleet {
             identity: IdentityPlace::Secret("starling-agent-identity".into()),
             version: concat!(env!("CARGO_PKG_VERSION"), "-simulated").into(),
         };
-        let cluster = Arc::new(SimulatedApi(Arc::clone(&self.clusters[index])));
-        let stop = self.stop.child_token();
-        let ports = self.ports.clone();
-        self.agents.spawn(async move {
+        let cluster = Arc::new(SimulatedApi(Arc::clone(cluster)));
+        self.stop = CancellationToken::new();
+        let (stop, ports) = (self.stop.clone(), self.link.ports(self.ports.clone()));
+        self.agent = Some(AbortOnDropHandle::new(tokio::spawn(async move {
             let outcome = starling_agent::run(config, cluster, ports, stop.clone()).await;
             let why = why_ended(outcome.map_err(|error| format!("{error:#}")), stop.is_cancelled())?;
             tracing::error!(cluster = %name(number), why, "the agent ended");
             Some(format!("the agent of {} ended: {why}", name(number)))
-        });
+        })));
+    }
+
+    /// Waits until the agent has ended, if one runs; returns why it had, where nobody had wanted it.
+    async fn ended(&mut self) -> Option<String> {
+        match self.agent.take()?.await {
+            Ok(why) => why,
+            Err(error) => Some(format!("the agent of {}: {error}", name(self.join.number))),
+        }
     }
 }
 
@@ -203,20 +281,25 @@ mod tests {
         assert_eq!(why_ended(Ok(()), true), None);
         assert_eq!(why_ended(Err("refused".into()), true).as_deref(), Some("refused"));
         assert!(why_ended(Ok(()), false).is_some_and(|why| why.contains("nobody told it to")));
-        let mut fleet = SimulatedFleet {
-            clusters: Vec::new(),
-            joins: Vec::new(),
-            agents: JoinSet::new(),
+        let shape = FleetSpec::plain(1, 1);
+        let member = |number, agent| Member {
+            join: Join { number, adopted: AdoptResponse::default() },
+            drawn: shape.draw(1, number),
+            link: Link::new(LinkOptions::default(), Arc::default()),
             ports: Ports::system(),
             stop: CancellationToken::new(),
+            agent: Some(AbortOnDropHandle::new(agent)),
         };
-        let told = fleet.stop.child_token();
-        fleet.agents.spawn(async move {
+        let mut well = member(0, tokio::spawn(async { None }));
+        let told = well.stop.clone();
+        well.agent = Some(AbortOnDropHandle::new(tokio::spawn(async move {
             told.cancelled().await;
             None
-        });
-        fleet.agents.spawn(async { Some("refused".to_owned()) });
-        fleet.agents.spawn(async { panic!("a bug") });
+        })));
+        let refused = member(1, tokio::spawn(async { Some("refused".to_owned()) }));
+        let broken = member(2, tokio::spawn(async { panic!("a bug") }));
+        let (clusters, members) = (Vec::new(), vec![well, refused, broken]);
+        let mut fleet = SimulatedFleet { clusters, members, ended: Vec::new() };
         let mut ended = fleet.stop_agents().await;
         ended.sort();
         assert!(ended.len() == 2 && ended[0].contains("panicked") && ended[1] == "refused", "{ended:?}");

@@ -2,7 +2,10 @@
 //!
 //! Owns the clusters of its share and what is timed inside them. It ends when its standard input does.
 
+mod agenda;
+mod churn;
 mod doors;
+mod flap;
 mod orders;
 mod storm;
 
@@ -18,11 +21,15 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::cluster::SimulatedCluster;
 use crate::fixture::PROBE_LABEL;
 use crate::fleet::{FleetOptions, SimulatedFleet};
+use crate::hostile;
 use crate::latency::Latency;
+use crate::link::Wire;
+use crate::run::process::cpu_time;
 
 pub(crate) use doors::Doors;
 pub(crate) use orders::{Answer, Held, Moment, Numbered, Order, StartOrder, TouchedKey};
@@ -36,8 +43,13 @@ const ANSWERS: usize = 64;
 /// A driver.
 #[derive(Default)]
 struct Driver {
-    first: u32,
     fleet: Option<SimulatedFleet>,
+    /// What its clusters send and receive is counted here.
+    wire: Arc<Wire>,
+    /// Statuses that change by themselves.
+    churning: Vec<AbortOnDropHandle<()>>,
+    /// Clusters that were let go: nobody was to remove anything there, either.
+    gone: Vec<Arc<SimulatedCluster>>,
     /// What each cluster had stored.
     baseline: Vec<u64>,
 }
@@ -83,11 +95,44 @@ pub async fn run() -> Result<()> {
 async fn obey(driver: &Mutex<Driver>, order: Order) -> Result<Answer> {
     match order {
         Order::Start(start) => {
-            let (config, first) = (start.config.clone(), start.first);
-            let fleet = SimulatedFleet::start(&config, &options(*start)).await?;
+            let wire = Arc::clone(&driver.lock().await.wire);
+            let (config, seed) = (start.config.clone(), start.seed ^ u64::from(start.first));
+            // Adopted beside those that there are, which are asked and told things meanwhile.
+            let started = SimulatedFleet::start(&config, &options(*start, wire)).await?;
             let mut driver = driver.lock().await;
-            (driver.first, driver.fleet) = (first, Some(fleet));
+            driver.churning.extend(churn::begin(&started, seed));
+            match &mut driver.fleet {
+                Some(fleet) => fleet.take_in(started),
+                none => *none = Some(started),
+            }
             Ok(Answer::Done)
+        }
+        Order::LetGo { clusters } => {
+            let mut driver = driver.lock().await;
+            let gone = driver.fleet()?.take_out(&clusters).await;
+            driver.gone.extend(gone);
+            Ok(Answer::Done)
+        }
+        Order::Calm => {
+            driver.lock().await.churning.clear();
+            Ok(Answer::Done)
+        }
+        Order::Flap { share, millis, every_ms } => {
+            let links: Vec<_> = {
+                let mut driver = driver.lock().await;
+                let shared = driver.fleet()?.links().filter(|(number, _)| share.has(*number));
+                shared.map(|(number, link)| (number, Arc::clone(link))).collect()
+            };
+            Ok(flap::flap(&links, Duration::from_millis(millis), every_ms, share.seed).await)
+        }
+        Order::Beset { config, workspace, crew, millis } => {
+            let counts = hostile::beset(&config, &workspace, &crew, Duration::from_millis(millis)).await?;
+            let cpu_seconds = cpu_time(std::process::id())?.as_secs_f64();
+            Ok(Answer::Beset { counts, cpu_seconds })
+        }
+        Order::Wire => {
+            let (sent, received) = driver.lock().await.wire.carried();
+            Ok(Answer::Wire { sent, received })
         }
         Order::Baseline => {
             let mut driver = driver.lock().await;
@@ -109,8 +154,8 @@ async fn obey(driver: &Mutex<Driver>, order: Order) -> Result<Answer> {
         }
         Order::Touch { cluster, object } => {
             let driver = driver.lock().await;
-            let index = cluster.checked_sub(driver.first).context("the cluster is another driver's")?;
-            let cluster = driver.clusters()?.get(index as usize).cloned().context("the cluster is another driver's")?;
+            let fleet = driver.fleet.as_ref().context("the clusters were not started")?;
+            let cluster = fleet.cluster(cluster).context("the cluster is not one of this driver's")?;
             let objects = cluster.background_count().max(1);
             let touched = cluster.touch_background(object % objects, true);
             let (key, revision) = touched.context("the cluster has no object of its own")?;
@@ -123,16 +168,18 @@ async fn obey(driver: &Mutex<Driver>, order: Order) -> Result<Answer> {
             Ok(Answer::Done)
         }
         Order::Truth => {
-            let clusters = driver.lock().await.clusters()?;
-            Ok(Answer::Truth { clusters: clusters.iter().map(|cluster| held(cluster)).collect() })
+            let driver = driver.lock().await;
+            let removals_of_gone = driver.gone.iter().map(|cluster| cluster.removals().len() as u64).sum();
+            let clusters = driver.clusters()?;
+            Ok(Answer::Truth { clusters: clusters.iter().map(|cluster| held(cluster)).collect(), removals_of_gone })
         }
     }
 }
 
-fn options(start: StartOrder) -> FleetOptions {
+fn options(start: StartOrder, wire: Arc<Wire>) -> FleetOptions {
     let StartOrder { config: _, doors, first, clusters, shape, seed, workspaces } = start;
     let probe_label = Some(PROBE_LABEL);
-    FleetOptions { first, clusters, shape, seed, workspaces, labelled: false, probe_label, doors }
+    FleetOptions { first, clusters, shape, seed, workspaces, labelled: false, probe_label, wire, doors }
 }
 
 impl Driver {

@@ -1,5 +1,6 @@
 //! What the coordinator and its drivers say to one another: a line of JSON each, on standard input and output.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Doors;
 use crate::latency::Latency;
-use crate::scenario::FleetSpec;
+use crate::scenario::{FleetSpec, HostileCrew, Range, Share};
 
 /// A message with the number that an answer repeats.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -21,8 +22,18 @@ pub(crate) struct Numbered<T> {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "do")]
 pub(crate) enum Order {
-    /// Adopts clusters and starts their agents.
+    /// Adopts clusters and starts their agents, beside those that there are.
     Start(Box<StartOrder>),
+    /// Lets clusters go: their agents stop, and what they hold is no longer told.
+    LetGo { clusters: Vec<u32> },
+    /// Lets no status change by itself any more.
+    Calm,
+    /// Breaks the connections of some clusters again and again.
+    Flap { share: Share, millis: u64, every_ms: Range },
+    /// Besets the hub with peers that no agent would be.
+    Beset { config: PathBuf, workspace: String, crew: HostileCrew, millis: u64 },
+    /// Tells what the wire carried so far.
+    Wire,
     /// Remembers what each cluster has stored.
     Baseline,
     /// Waits until clusters have stored one more render than remembered: the first one alone, or all.
@@ -68,8 +79,14 @@ pub(crate) enum Answer {
     Stormed { changed: u64, late: Latency },
     /// One status was changed.
     Touched { cluster: String, key: TouchedKey, revision: String, at: Moment },
+    /// How many connections were broken, of how many clusters.
+    Flapped { cuts: u64, clusters: u64 },
+    /// What became of hostile peers, and the processor time that they took.
+    Beset { counts: BTreeMap<String, u64>, cpu_seconds: f64 },
+    /// Bytes that clusters sent and received.
+    Wire { sent: u64, received: u64 },
     /// What the clusters hold, by their order.
-    Truth { clusters: Vec<Held> },
+    Truth { clusters: Vec<Held>, removals_of_gone: u64 },
 }
 
 /// The object whose status was changed.

@@ -1,9 +1,10 @@
 //! The processes that run the clusters, as the coordinator holds them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -14,6 +15,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::drive::{Answer, Numbered, Order};
+use crate::scenario::Share;
 
 /// Answers that are waited for, by number; `None` once the driver says nothing any more.
 type Waiting = Arc<Mutex<Option<BTreeMap<u64, oneshot::Sender<Answer>>>>>;
@@ -33,15 +35,13 @@ pub(super) struct Driver {
     input: tokio::sync::Mutex<ChildStdin>,
     waiting: Waiting,
     next: AtomicU64,
-    /// The number of its first cluster.
-    pub(super) first: u32,
-    /// How many it runs.
-    pub(super) clusters: u32,
+    /// The numbers of its clusters.
+    numbers: Mutex<BTreeSet<u32>>,
 }
 
 impl Driver {
-    /// Starts a driver for some clusters; they are not adopted yet.
-    pub(super) fn start(first: u32, clusters: u32) -> Result<Self> {
+    /// Starts a driver, which has no clusters yet.
+    pub(super) fn start() -> Result<Self> {
         let program = std::env::current_exe().context("find this program")?;
         let mut command = Command::new(program);
         if std::env::var_os(LOG).is_none() {
@@ -60,12 +60,22 @@ impl Driver {
         let output = child.stdout.take().context("a driver has no output")?;
         let waiting: Waiting = Arc::new(Mutex::new(Some(BTreeMap::new())));
         tokio::spawn(hear(output, Arc::clone(&waiting)));
-        Ok(Self { child, input: input.into(), waiting, next: AtomicU64::new(1), first, clusters })
+        Ok(Self { child, input: input.into(), waiting, next: AtomicU64::new(1), numbers: Mutex::default() })
     }
 
     /// Returns its process id; `None` once it has ended.
     pub(super) fn process(&self) -> Option<u32> {
         self.child.id()
+    }
+
+    /// Returns how many clusters it runs.
+    pub(super) fn clusters(&self) -> u32 {
+        u32::try_from(self.numbers().len()).unwrap_or(u32::MAX)
+    }
+
+    /// Returns the numbers of its clusters.
+    pub(super) fn numbers(&self) -> MutexGuard<'_, BTreeSet<u32>> {
+        self.numbers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tells it to do something, and waits until it has, for a while.
@@ -123,4 +133,38 @@ async fn hear(output: ChildStdout, waiting: Waiting) {
 /// Tells every driver to do the same, and waits for all.
 pub(super) async fn order_all(drivers: &[Driver], order: &Order, patience: Duration) -> Result<Vec<Answer>> {
     try_join_all(drivers.iter().map(|driver| driver.order(order.clone(), patience))).await
+}
+
+/// Shares clusters out: each driver gets as many consecutive numbers as the others, or one more.
+pub(super) fn shares(first: u32, clusters: u32, drivers: u32) -> Vec<Range<u32>> {
+    let (share, rest) = (clusters / drivers, clusters % drivers);
+    let mut next = first;
+    (0..drivers)
+        .map(|number| {
+            let begins = next;
+            next += share + u32::from(number < rest);
+            begins..next
+        })
+        .collect()
+}
+
+/// Picks a cluster by a number that was drawn, none of those that are spared; `None` if no other is there.
+pub(super) fn pick(drivers: &[Driver], drawn: u32, spared: Option<Share>) -> Option<(&Driver, u32)> {
+    let all = drivers.iter().flat_map(|driver| {
+        let numbers: Vec<u32> = driver.numbers().iter().copied().collect();
+        numbers.into_iter().map(move |number| (driver, number))
+    });
+    let all: Vec<_> = all.filter(|(_, number)| spared.is_none_or(|spared| !spared.has(*number))).collect();
+    all.get((drawn as usize).checked_rem(all.len())?).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_number_is_in_one_share() {
+        assert_eq!(shares(0, 5, 2), [0..3, 3..5]);
+        assert_eq!(shares(7, 1, 3), [7..8, 8..8, 8..8]);
+    }
 }

@@ -9,17 +9,20 @@ use anyhow::{Context, Result};
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What is kept of a page.
-const KEPT: [&str; 16] = [
+const KEPT: [&str; 19] = [
     "process_cpu_seconds_total",
     "process_resident_memory_bytes",
     "starling_clusters_connected",
     "starling_clusters_live",
     "starling_clusters_ready",
     "starling_connections",
+    "starling_connections_refused_total",
     "starling_handshakes_total",
+    "starling_plans_refused_total",
     "starling_plans_computed_total",
     "starling_plans_sent_total",
     "starling_resyncs_total",
+    "starling_sessions_ended_total",
     "starling_sessions_opened_total",
     "starling_sessions_throttled_total",
     "starling_status_batches_total",

@@ -3,7 +3,9 @@
 //! Owns the order of things: the hub, the drivers, the steps, and what is read meanwhile. The clusters run in driver processes
 //! ([`crate::drive`]), so that this one has time to measure; the report is [`crate::report`]'s.
 
+mod coming;
 mod drivers;
+mod hostile;
 mod hub;
 mod live;
 mod metrics;
@@ -15,6 +17,7 @@ mod steps;
 mod totals;
 mod truth;
 mod usage;
+mod wire;
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
@@ -28,12 +31,14 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 
-use self::drivers::{Driver, order_all};
+use self::drivers::{Driver, order_all, shares};
 use self::hub::HubUnderTest;
 use self::probes::{Booked, ProbeLog};
 use self::sampler::Samples;
 use crate::drive::{Answer, Order, StartOrder};
 use crate::fixture::OWN_WORKSPACE;
+use crate::fleet;
+use crate::hostile as hostile_peers;
 use crate::report;
 use crate::report::results::{FORMAT, Machine, Results, StepResult};
 use crate::scenario::{END, HUB, START, Scenario};
@@ -90,7 +95,10 @@ struct Run {
     scenario: Scenario,
     hub: Arc<HubUnderTest>,
     drivers: Arc<Vec<Driver>>,
+    /// How many clusters are in the fleet now.
     clusters: u32,
+    /// How many there ever were: the number of the next one that joins.
+    ever: u32,
     began: Instant,
     samples: Samples,
     probes: ProbeLog,
@@ -103,6 +111,8 @@ struct Run {
     notes: Vec<String>,
     /// Changes made so far, so that each is another one.
     changes: u64,
+    /// Clusters that hostile peers pretended to be, and that are not forgotten yet.
+    wild: u32,
     /// The workspace is the run's own: what is in it may be removed.
     is_workspace_ours: bool,
 }
@@ -186,12 +196,14 @@ async fn carry_out(
         "this hub takes its resources from Kubernetes, where a run cannot make any: test one that reads a directory"
     );
     sampler::counters(&hub).await.context("read the hub's counters: correct --metrics, or leave it out")?;
-    let drivers = Arc::new(start_drivers(&scenario, clusters)?);
+    let count = scenario.fleet.drivers(u64::from(clusters)).min(u64::from(clusters));
+    let drivers = Arc::new((0..count).map(|_| Driver::start()).collect::<Result<Vec<_>>>()?);
     let mut run = Run {
         scenario,
         hub: Arc::clone(&hub),
         drivers,
-        clusters,
+        clusters: 0,
+        ever: 0,
         began: Instant::now(),
         samples: Samples::default(),
         probes: ProbeLog::default(),
@@ -200,12 +212,13 @@ async fn carry_out(
         defects: Vec::new(),
         notes: Vec::new(),
         changes: 0,
+        wild: 0,
         is_workspace_ours: false,
     };
     let mut steps = Vec::new();
     let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
     let outcome = tokio::select! {
-        outcome = run.steps(&mut steps) => outcome,
+        outcome = run.steps(clusters, &mut steps) => outcome,
         stopped = tokio::signal::ctrl_c() => {
             stopped.context("listen for Ctrl-C").and_then(|()| bail!("stopped by its user"))
         }
@@ -236,21 +249,6 @@ async fn carry_out(
     Ok((results, outcome))
 }
 
-/// Starts the drivers, each for its share; nothing is adopted yet.
-fn start_drivers(scenario: &Scenario, clusters: u32) -> Result<Vec<Driver>> {
-    let count = u32::try_from(scenario.fleet.drivers(u64::from(clusters))).context("count drivers")?.min(clusters);
-    let (share, rest) = (clusters / count, clusters % count);
-    let mut first = 0;
-    (0..count)
-        .map(|number| {
-            let own = share + u32::from(number < rest);
-            let driver = Driver::start(first, own);
-            first += own;
-            driver
-        })
-        .collect()
-}
-
 fn machine() -> Machine {
     let total = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let total = total.lines().find_map(|line| line.strip_prefix("MemTotal:")).unwrap_or_default();
@@ -266,13 +264,12 @@ impl Run {
         Duration::from_secs(120) + Duration::from_millis(100) * self.clusters
     }
 
-    async fn steps(&mut self, results: &mut Vec<StepResult>) -> Result<()> {
+    async fn steps(&mut self, clusters: u32, results: &mut Vec<StepResult>) -> Result<()> {
         let processes = self.drivers.iter().filter_map(Driver::process).collect();
         let sampling = self.samples.clone().take(Arc::clone(&self.hub), processes, self.began);
         let _sampling = AbortOnDropHandle::new(tokio::spawn(sampling));
         let names = self.scenario.step_names();
-        let started = self.step(&names[0], START, results, Self::start).await;
-        started?;
+        self.step(&names[0], START, results, async |run, step| run.start(step, clusters).await).await?;
         let probing = self.probes.clone().ask(
             self.scenario.probes,
             Arc::clone(&self.hub),
@@ -290,11 +287,12 @@ impl Run {
             self.defects.push("questions of the probes never ended".to_owned());
         }
         drop(probing);
+        order_all(&self.drivers, &Order::Calm, DRAINS_WITHIN).await?;
         self.step(&names[names.len() - 1], END, results, Self::compare).await.context("step end")
     }
 
     /// Adopts the fleet and waits until all of it is ready.
-    async fn start(&mut self, step: &mut StepResult) -> Result<()> {
+    async fn start(&mut self, step: &mut StepResult, clusters: u32) -> Result<()> {
         let hub = Arc::clone(&self.hub);
         let already = hub.counts().await?.clusters;
         ensure!(
@@ -307,22 +305,10 @@ impl Run {
         sleep(QUIET).await;
         let before = self.samples.newest_resident();
         let began = Instant::now();
+        let joining = self.adopt(clusters)?;
         let (all, patience) = (u64::from(self.clusters), self.patience());
-        let orders = self.drivers.iter().enumerate().map(|(number, driver)| {
-            let order = Order::Start(Box::new(StartOrder {
-                config: hub.context_file(number),
-                doors: hub.doors(),
-                first: driver.first,
-                clusters: driver.clusters,
-                shape: self.scenario.fleet.clone(),
-                seed: self.scenario.seed,
-                workspaces: OWN_WORKSPACE.workspaces.iter().map(|name| (*name).to_owned()).collect(),
-            }));
-            driver.order(order, patience)
-        });
-        let adopting = futures::future::try_join_all(orders);
         let live = hub.wait_for("every cluster to be live", patience, |counts| counts.live == all);
-        let (_, live) = futures::future::try_join(adopting, live).await?;
+        let (_, live) = futures::future::try_join(joining, live).await?;
         step.figures.insert("live-seconds".into(), live.duration_since(began).as_secs_f64());
         let ready = hub.wait_for("every cluster to be ready", patience, |counts| counts.ready == all).await?;
         step.figures.insert("ready-seconds".into(), ready.duration_since(began).as_secs_f64());
@@ -341,6 +327,33 @@ impl Run {
             self.defects.extend(named(ended));
         }
         Ok(())
+    }
+
+    /// Lets every driver adopt its share of new clusters; the fleet has them from now on.
+    fn adopt(&mut self, clusters: u32) -> Result<impl Future<Output = Result<()>> + use<>> {
+        let shares = shares(self.ever, clusters, u32::try_from(self.drivers.len()).context("count drivers")?);
+        (self.ever, self.clusters) = (self.ever + clusters, self.clusters + clusters);
+        let (drivers, patience) = (Arc::clone(&self.drivers), self.patience());
+        let orders = shares.iter().enumerate().map(|(number, share)| {
+            Order::Start(Box::new(StartOrder {
+                config: self.hub.context_file(number),
+                doors: self.hub.doors(),
+                first: share.start,
+                clusters: share.end - share.start,
+                shape: self.scenario.fleet.clone(),
+                seed: self.scenario.seed,
+                workspaces: OWN_WORKSPACE.workspaces.iter().map(|name| (*name).to_owned()).collect(),
+            }))
+        });
+        let orders: Vec<_> = orders.collect();
+        Ok(async move {
+            let adopting = drivers.iter().zip(orders).zip(shares).map(async |((driver, order), share)| {
+                driver.order(order, patience).await?;
+                driver.numbers().extend(share);
+                anyhow::Ok(())
+            });
+            futures::future::try_join_all(adopting).await.map(drop)
+        })
     }
 
     /// Puts down what the whole run used.
@@ -368,7 +381,8 @@ impl Run {
         // What one of these leaves, the next ones still take away.
         let stopped = self.stop_agents(DRAINS_WITHIN).await;
         defects.append(&mut self.defects);
-        let Self { hub, drivers, clusters, is_workspace_ours, .. } = self;
+        let Self { hub, drivers, ever, wild, is_workspace_ours, .. } = self;
+        let made = (0..ever).map(fleet::name).chain((0..wild).map(hostile_peers::name)).collect();
         let mut ended = Ok(());
         for driver in sole(drivers).await.into_iter().flatten() {
             ended = ended.and(driver.end().await);
@@ -378,7 +392,7 @@ impl Run {
                 Some(hub) => hub.end().await,
                 None => Err(anyhow!("somebody still uses the hub")),
             },
-            false if is_workspace_ours => hub.forget(&OWN_WORKSPACE, clusters).await,
+            false if is_workspace_ours => hub.forget(&OWN_WORKSPACE, made).await,
             false => Ok(()),
         };
         forgotten.and(ended).and(stopped)

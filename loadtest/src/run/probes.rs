@@ -14,11 +14,11 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::drivers::Driver;
+use super::drivers::{Driver, pick};
 use super::hub::{HubUnderTest, rest};
 use crate::drive::{Answer, Moment, Order};
 use crate::latency::Latency;
-use crate::scenario::Probes;
+use crate::scenario::{Probes, Share};
 
 /// Questions under way at most; one that is due beyond that counts as not asked.
 const UNDER_WAY: usize = 256;
@@ -64,6 +64,8 @@ pub(super) struct Booked(Arc<Mutex<Probed>>);
 #[derive(Clone, Default)]
 pub(super) struct ProbeLog {
     step: Arc<Mutex<Booked>>,
+    /// Clusters whose statuses are not changed: they are away on purpose.
+    spared: Arc<Mutex<Option<Share>>>,
     stopped: CancellationToken,
 }
 
@@ -94,6 +96,11 @@ impl ProbeLog {
         let booked = Booked::default();
         *self.step.lock().unwrap_or_else(PoisonError::into_inner) = booked.clone();
         booked
+    }
+
+    /// Changes no statuses of these clusters until told otherwise.
+    pub(super) fn spare(&self, share: Option<Share>) {
+        *self.spared.lock().unwrap_or_else(PoisonError::into_inner) = share;
     }
 
     /// Lets nothing become due any more; [`Self::ask`] ends with the last answer.
@@ -148,6 +155,7 @@ impl ProbeLog {
             }
             while asked.try_join_next().is_some() {}
             let booked = self.present();
+            let spared = *self.spared.lock().unwrap_or_else(PoisonError::into_inner);
             let drawn = (random.random_range(0..u32::MAX), random.random_range(0..u32::MAX));
             let Ok(place) = Arc::clone(&room).try_acquire_owned() else {
                 booked.note(|probed| (probed.due, probed.unasked) = (probed.due + 1, probed.unasked + 1));
@@ -157,7 +165,7 @@ impl ProbeLog {
             let (hub, drivers) = (Arc::clone(&hub), Arc::clone(&drivers));
             asked.spawn(async move {
                 let _place = place;
-                let latency = one(question, due, &hub, &drivers, drawn, &booked).await;
+                let latency = one(question, due, &hub, &drivers, (drawn, spared), &booked).await;
                 booked.note(|probed| {
                     probed.ended += 1;
                     let Some(latency) = latency else { return probed.lost += 1 };
@@ -180,11 +188,12 @@ async fn one(
     due: Instant,
     hub: &HubUnderTest,
     drivers: &[Driver],
-    drawn: (u32, u32),
+    (drawn, spared): ((u32, u32), Option<Share>),
     booked: &Booked,
 ) -> Option<Duration> {
     if let Question::Visible = question {
-        return visible(hub, drivers, drawn, booked).await.ok().flatten();
+        let (driver, cluster) = pick(drivers, drawn.0, spared)?;
+        return visible(hub, driver, (cluster, drawn.1), booked).await.ok().flatten();
     }
     while due.elapsed() < PATIENCE {
         let answer = match question {
@@ -203,15 +212,10 @@ async fn one(
 /// Changes a status and looks for it; `None` if it is not seen in time.
 async fn visible(
     hub: &HubUnderTest,
-    drivers: &[Driver],
+    driver: &Driver,
     (cluster, object): (u32, u32),
     booked: &Booked,
 ) -> Result<Option<Duration>> {
-    let clusters: u32 = drivers.iter().map(|driver| driver.clusters).sum();
-    let cluster = cluster % clusters.max(1);
-    let Some(driver) = drivers.iter().find(|driver| cluster < driver.first + driver.clusters) else {
-        bail!("no driver runs cluster {cluster}");
-    };
     let answer = driver.order(Order::Touch { cluster, object }, PATIENCE).await?;
     let Answer::Touched { cluster, key, revision, at } = answer else { bail!("a driver does not say what it changed") };
     while Moment::now().since(at) < PATIENCE {

@@ -3,7 +3,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
+use rand::RngExt as _;
 use rustix::process::Signal;
 use tokio::time::sleep;
 
@@ -16,13 +17,13 @@ use crate::drive::{Answer, Moment, Order};
 use crate::fixture::{EVERYBODY, ONE, OWN_WORKSPACE, Subject};
 use crate::latency::Latency;
 use crate::report::results::StepResult;
-use crate::scenario::Action;
+use crate::scenario::{Action, Share};
 
 /// How often an assignment's counts are looked at while a change goes out.
 const LOOK: Duration = Duration::from_millis(10);
 
 /// How long one change may take before something is wrong.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub(super) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The wait between changes: each meets agents at rest.
 const PAUSE: Duration = Duration::from_millis(437);
@@ -43,9 +44,13 @@ impl Run {
         self.booked.push(self.probes.begin());
         step.began_seconds = self.began.elapsed().as_secs_f64();
         self.live.step(name, &self.samples, &self.probes, self.began);
+        let carried = self.carried().await?;
         let outcome = work(self, &mut step).await;
         self.defects.extend(self.hub.take_defects().into_iter().map(|defect| format!("step {name}: {defect}")));
         step.ended_seconds = self.began.elapsed().as_secs_f64();
+        if outcome.is_ok() {
+            self.put_down_wire(&mut step, carried).await?;
+        }
         self.put_down_usage(&mut step);
         results.push(step);
         outcome
@@ -84,6 +89,23 @@ impl Run {
             Action::Reconnect { away_seconds } => {
                 let away = Duration::from_secs(away_seconds.draw(&mut random));
                 self.step(name, kind, results, async |run, step| run.reconnect(step, away).await).await
+            }
+            Action::Flap { per_mille, seconds, every_ms } => {
+                let length = Duration::from_secs(seconds.draw(&mut random));
+                let share = Share { per_mille: *per_mille, seed: random.random() };
+                self.step(name, kind, results, async |run, step| run.flap(step, share, length, *every_ms).await).await
+            }
+            Action::Join { clusters } => {
+                let clusters = u32::try_from(clusters.draw(&mut random)).context("count clusters")?;
+                self.step(name, kind, results, async |run, step| run.join(step, clusters).await).await
+            }
+            Action::Leave { clusters } => {
+                let clusters = u32::try_from(clusters.draw(&mut random)).context("count clusters")?;
+                self.step(name, kind, results, async |run, step| run.leave(step, clusters, &mut random).await).await
+            }
+            Action::Hostile { seconds, crew } => {
+                let length = Duration::from_secs(seconds.draw(&mut random));
+                self.step(name, kind, results, async |run, step| run.hostile(step, length, *crew).await).await
             }
             Action::KillHub { away_seconds } => {
                 let away = Duration::from_secs(away_seconds.draw(&mut random));
@@ -183,11 +205,11 @@ impl Run {
 
     /// Changes statuses in the whole fleet at a pace.
     async fn storm(&mut self, step: &mut StepResult, length: Duration, per_second: u64) -> Result<()> {
-        let clusters: u64 = self.drivers.iter().map(|driver| u64::from(driver.clusters)).sum();
+        let clusters: u64 = self.drivers.iter().map(|driver| u64::from(driver.clusters())).sum();
         let before = self.counter("starling_status_changes_total").await;
         let began = Instant::now();
         let orders = self.drivers.iter().enumerate().map(|(number, driver)| {
-            let own = (per_second * u64::from(driver.clusters)).div_ceil(clusters);
+            let own = (per_second * u64::from(driver.clusters())).div_ceil(clusters);
             let seed = self.scenario.seed ^ (number as u64 + 1) << 32;
             driver.order(Order::Storm { per_second: own, millis: length.as_millis() as u64, seed }, length + PATIENCE)
         });
@@ -247,7 +269,7 @@ impl Run {
     }
 
     /// Reads a counter now; `None` where the hub's counters cannot be read.
-    async fn counter(&self, name: &str) -> Option<f64> {
+    pub(super) async fn counter(&self, name: &str) -> Option<f64> {
         sampler::counters(&self.hub).await.ok()?.get(name).copied()
     }
 

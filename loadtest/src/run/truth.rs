@@ -16,7 +16,6 @@ use super::drivers::order_all;
 use super::hub::HubUnderTest;
 use crate::drive::{Answer, Order, digest};
 use crate::fixture::{ADDON, EVERYBODY, Fixture, ONE, OWN_WORKSPACE};
-use crate::fleet;
 use crate::report::results::StepResult;
 
 /// Objects of a page.
@@ -62,7 +61,10 @@ impl Run {
     async fn truth(&self) -> Result<Truth> {
         let mut truth = Truth::default();
         for answer in order_all(&self.drivers, &Order::Truth, PATIENCE).await? {
-            let Answer::Truth { clusters } = answer else { bail!("a driver does not say what its clusters hold") };
+            let Answer::Truth { clusters, removals_of_gone } = answer else {
+                bail!("a driver does not say what its clusters hold")
+            };
+            truth.removals += removals_of_gone;
             for held in clusters {
                 truth.removals += held.removals;
                 truth.held.insert(held.name, (held.objects, held.digest));
@@ -105,18 +107,12 @@ struct Truth {
 
 impl HubUnderTest {
     /// Takes everything out of a hub again that a run made there. What was never made, or is gone, is no error.
-    pub(super) async fn forget(&self, fixture: &Fixture, clusters: u32) -> Result<()> {
-        for number in 0..clusters {
+    pub(super) async fn forget(&self, fixture: &Fixture, clusters: Vec<String>) -> Result<()> {
+        for (number, name) in clusters.iter().enumerate() {
             if number % 1000 == 0 {
-                eprintln!("removing what the run made: {number} of {clusters} clusters");
+                eprintln!("removing what the run made: {number} of {} clusters", clusters.len());
             }
-            let request = DetachRequest {
-                workspace: fixture.workspaces[0].to_owned(),
-                name: fleet::name(number),
-                forget: true,
-                ..DetachRequest::default()
-            };
-            self.gone(request, |mut hub, request| async move { hub.detach(request).await }).await?;
+            self.forget_cluster(fixture, name).await?;
         }
         let namespaced = [("assignment", EVERYBODY.name), ("assignment", ONE.name), ("addon", ADDON)];
         let namespaced = namespaced.map(|(kind, name)| (kind, fixture.namespace, name));
@@ -134,6 +130,17 @@ impl HubUnderTest {
             self.gone(request, |mut hub, request| async move { hub.delete(request).await }).await?;
         }
         Ok(())
+    }
+
+    /// Takes one cluster out of a hub, whatever its agent says.
+    pub(super) async fn forget_cluster(&self, fixture: &Fixture, name: &str) -> Result<()> {
+        let request = DetachRequest {
+            workspace: fixture.workspaces[0].to_owned(),
+            name: name.to_owned(),
+            forget: true,
+            ..DetachRequest::default()
+        };
+        self.gone(request, |mut hub, request| async move { hub.detach(request).await }).await.map(drop)
     }
 
     /// Asks for a removal; `None` if there is nothing of that name. What can succeed later is asked again for a while.

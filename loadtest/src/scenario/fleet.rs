@@ -13,6 +13,12 @@ const CLUSTERS_PER_DRIVER: u64 = 5_000;
 /// Clusters of one driver process at most.
 const CLUSTERS_PER_DRIVER_LIMIT: u64 = 15_000;
 
+/// The longest latency: with more, a connection's first round trips take longer than a hub waits for them.
+const LATENCY_MS_LIMIT: u64 = 2000;
+
+/// The slowest reader: with less, it has not read the hub's certificate when the hub gives up.
+const BYTES_PER_SECOND_LEAST: u64 = 1000;
+
 /// The simulated clusters.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -34,6 +40,15 @@ pub struct FleetSpec {
     /// Clusters of a thousand of which one object fails.
     #[serde(default)]
     pub failing_per_mille: u64,
+    /// How long every byte is on its way between a cluster and its hub, in each direction, in milliseconds; drawn for each cluster.
+    #[serde(default = "none")]
+    pub latency_ms: Range,
+    /// Clusters that read slowly.
+    #[serde(default)]
+    pub slow: Slow,
+    /// Statuses that change in each cluster in a minute, at random times, until the end; drawn for each.
+    #[serde(default = "none")]
+    pub churn_per_minute: Range,
 }
 
 /// Clusters with many more objects than the others.
@@ -46,6 +61,26 @@ pub struct Heavy {
     pub objects: Range,
 }
 
+/// Clusters that read what the hub says slowly.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Slow {
+    /// How many of a thousand.
+    pub per_mille: u64,
+    /// How much each reads a second.
+    pub bytes_per_second: Range,
+}
+
+/// Some clusters of a fleet: which, comes from a seed and their numbers alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Share {
+    /// How many of a thousand.
+    pub per_mille: u64,
+    /// What they are drawn from.
+    pub seed: u64,
+}
+
 /// One cluster as it was drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DrawnCluster {
@@ -55,6 +90,12 @@ pub struct DrawnCluster {
     pub settle_ms: u64,
     /// One of its objects fails.
     pub failing: bool,
+    /// How long every byte is on its way, in milliseconds.
+    pub latency_ms: u64,
+    /// How much it reads a second; `None` is as much as it can.
+    pub bytes_per_second: Option<u64>,
+    /// Statuses that change in a minute.
+    pub churn_per_minute: u64,
 }
 
 impl FleetSpec {
@@ -68,6 +109,9 @@ impl FleetSpec {
             heavy: Heavy::default(),
             settle_ms: settle(),
             failing_per_mille: 0,
+            latency_ms: none(),
+            slow: Slow::default(),
+            churn_per_minute: none(),
         }
     }
 
@@ -80,13 +124,18 @@ impl FleetSpec {
     /// Draws one cluster, by its number alone: whichever process runs it, it is the same.
     #[must_use]
     pub fn draw(&self, seed: u64, number: u32) -> DrawnCluster {
-        let mut random = StdRng::seed_from_u64(seed ^ (u64::from(number) + 1).wrapping_mul(0xD134_2543_DE82_EF95));
+        let mut random = of_cluster(seed, number);
         let one_of_thousand = Range::Between([0, 999]);
         let is_heavy = one_of_thousand.draw(&mut random) < self.heavy.per_mille;
         let failing = one_of_thousand.draw(&mut random) < self.failing_per_mille;
         let objects = if is_heavy { self.heavy.objects } else { self.objects };
         let objects = u32::try_from(objects.draw(&mut random)).unwrap_or(u32::MAX);
-        DrawnCluster { objects, settle_ms: self.settle_ms.draw(&mut random), failing }
+        let settle_ms = self.settle_ms.draw(&mut random);
+        let latency_ms = self.latency_ms.draw(&mut random);
+        let is_slow = one_of_thousand.draw(&mut random) < self.slow.per_mille;
+        let bytes_per_second = is_slow.then(|| self.slow.bytes_per_second.draw(&mut random));
+        let churn_per_minute = self.churn_per_minute.draw(&mut random);
+        DrawnCluster { objects, settle_ms, failing, latency_ms, bytes_per_second, churn_per_minute }
     }
 
     /// Returns each range with its bounds.
@@ -96,6 +145,9 @@ impl FleetSpec {
             ("fleet.objects", self.objects, 1, 10_000),
             ("fleet.settle-ms", self.settle_ms, 0, 600_000),
             ("fleet.heavy.objects", self.heavy.objects, 1, 10_000),
+            ("fleet.latency-ms", self.latency_ms, 0, LATENCY_MS_LIMIT),
+            ("fleet.slow.bytes-per-second", self.slow.bytes_per_second, BYTES_PER_SECOND_LEAST, 1_000_000_000),
+            ("fleet.churn-per-minute", self.churn_per_minute, 0, 6000),
         ]
     }
 
@@ -119,10 +171,33 @@ impl FleetSpec {
     }
 }
 
+impl Share {
+    /// Tells whether a cluster is one of them.
+    #[must_use]
+    pub fn has(self, number: u32) -> bool {
+        Range::Between([0, 999]).draw(&mut of_cluster(self.seed, number)) < self.per_mille
+    }
+}
+
+/// Returns the random numbers of one cluster.
+fn of_cluster(seed: u64, number: u32) -> StdRng {
+    StdRng::seed_from_u64(seed ^ (u64::from(number) + 1).wrapping_mul(0xD134_2543_DE82_EF95))
+}
+
+impl Default for Slow {
+    fn default() -> Self {
+        Self { per_mille: 0, bytes_per_second: Range::One(8000) }
+    }
+}
+
 impl Default for Heavy {
     fn default() -> Self {
         Self { per_mille: 0, objects: Range::One(2000) }
     }
+}
+
+fn none() -> Range {
+    Range::One(0)
 }
 
 fn forty() -> Range {

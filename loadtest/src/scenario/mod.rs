@@ -2,6 +2,7 @@
 //!
 //! Owns the format and its checks. Every range is drawn from the scenario's seed, so that a run can be repeated.
 
+mod crew;
 mod fleet;
 mod hub;
 mod range;
@@ -14,7 +15,8 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use serde::{Deserialize, Serialize};
 
-pub use fleet::{DrawnCluster, FleetSpec, Heavy};
+pub use crew::HostileCrew;
+pub use fleet::{DrawnCluster, FleetSpec, Heavy, Share, Slow};
 pub use hub::{HubSpec, Which};
 pub use range::Range;
 pub use step::{Action, Step};

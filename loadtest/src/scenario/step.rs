@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::range::Bounds;
-use super::{Range, Which};
+use super::{HostileCrew, Range, Which};
 
 /// One thing that is done.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -47,6 +47,32 @@ pub enum Action {
         /// How long they are away.
         away_seconds: Range,
     },
+    /// Some clusters lose their connections again and again, without a word; their agents dial again by themselves.
+    Flap {
+        /// How many of a thousand.
+        per_mille: u64,
+        /// For so long.
+        seconds: Range,
+        /// How long until the next loss of a cluster, in milliseconds; drawn each time.
+        every_ms: Range,
+    },
+    /// Further clusters are adopted.
+    Join {
+        /// How many.
+        clusters: Range,
+    },
+    /// Clusters are detached: they keep what they have, and the hub forgets them. The first one stays.
+    Leave {
+        /// How many.
+        clusters: Range,
+    },
+    /// Peers beset the hub that no agent would be; the clusters that some of them pretend to be are forgotten again.
+    Hostile {
+        /// For so long.
+        seconds: Range,
+        /// Which peers.
+        crew: HostileCrew,
+    },
     /// The hub is killed and started again; not where the hub was there already.
     KillHub {
         /// How long it is away.
@@ -84,6 +110,10 @@ impl Action {
             Self::ChangeOne { .. } => "change-one",
             Self::Storm { .. } => "storm",
             Self::Reconnect { .. } => "reconnect",
+            Self::Flap { .. } => "flap",
+            Self::Join { .. } => "join",
+            Self::Leave { .. } => "leave",
+            Self::Hostile { .. } => "hostile",
             Self::KillHub { .. } => "kill-hub",
             Self::RestartHub { .. } => "restart-hub",
             Self::KillShard { .. } => "kill-shard",
@@ -111,6 +141,18 @@ impl Action {
             Self::Change { rounds } | Self::ChangeOne { rounds } => vec![("rounds", *rounds, 1, 100_000)],
             Self::Storm { seconds, per_second } => {
                 vec![("storm.seconds", *seconds, 1, 604_800), ("storm.per-second", *per_second, 1, 10_000_000)]
+            }
+            Self::Flap { per_mille, seconds, every_ms } => vec![
+                ("flap.per-mille", Range::One(*per_mille), 1, 1000),
+                ("flap.seconds", *seconds, 1, 604_800),
+                ("flap.every-ms", *every_ms, 50, 3_600_000),
+            ],
+            Self::Join { clusters } => vec![("join.clusters", *clusters, 1, 1_000_000)],
+            Self::Leave { clusters } => vec![("leave.clusters", *clusters, 1, 1_000_000)],
+            Self::Hostile { seconds, crew } => {
+                let mut ranges = crew.ranges();
+                ranges.push(("hostile.seconds", *seconds, 1, 604_800));
+                ranges
             }
             Self::Reconnect { away_seconds }
             | Self::KillHub { away_seconds }

@@ -263,6 +263,20 @@ impl HubUnderTest {
         Ok(counts)
     }
 
+    /// Returns the names of the run's clusters that are live.
+    pub(super) async fn live_names(&self) -> Result<Vec<String>> {
+        let (mut names, mut token) = (Vec::new(), String::new());
+        loop {
+            let page = self.clusters(OWN_WORKSPACE.workspaces[0], token).await?;
+            let live = page.clusters.into_iter().filter(|cluster| cluster.connection == "live");
+            names.extend(live.map(|cluster| cluster.name));
+            token = page.next_page_token;
+            if token.is_empty() {
+                return Ok(names);
+            }
+        }
+    }
+
     async fn clusters(&self, workspace: &str, token: String) -> Result<ListClustersResponse> {
         let selector = ClusterSelector { workspace: workspace.to_owned(), ..ClusterSelector::default() };
         let request =
