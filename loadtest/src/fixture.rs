@@ -39,7 +39,63 @@ pub(crate) const OWN_WORKSPACE: Fixture =
 /// The name of the addon.
 pub(crate) const ADDON: &str = "bench";
 
+/// The label by which some addons of a catalogue select clusters, and how many values of it there are.
+pub(crate) const SLOT: (&str, u32) = ("slot", 10);
+
+/// Bytes of text in the values of a chart of the catalogue, as values of charts have.
+const VALUES: usize = 500;
+
+/// Returns the name of an addon of the catalogue and of its assignment.
+pub(crate) fn addon(number: u32) -> String {
+    format!("load-{number:03}")
+}
+
 impl Fixture {
+    /// Returns the documents of a catalogue of so many addons, each with an assignment: charts of both kinds of repositories and
+    /// kustomizations in turn, most for every cluster, one in four for some.
+    pub(crate) fn catalogue(&self, addons: u32) -> String {
+        let namespace = self.namespace;
+        let documents = (0..addons).map(|number| {
+            let name = addon(number);
+            let (source, values) = match number % 3 {
+                0 => (
+                    format!("helmRepository: {{url: \"https://charts.example.com\", chart: {name}}}"),
+                    "x".repeat(VALUES),
+                ),
+                1 => (format!("ociChart: {{url: \"oci://registry.example.com/{name}\"}}"), "x".repeat(VALUES)),
+                _ => (
+                    format!("git: {{url: \"https://git.example.com/{name}\", branch: main, path: ./deploy}}"),
+                    "some".to_owned(),
+                ),
+            };
+            let selector = match number % 4 {
+                3 => {
+                    format!("{{matchExpressions: [{{key: {}, operator: In, values: [\"0\", \"1\", \"2\"]}}]}}", SLOT.0)
+                }
+                _ => "{}".to_owned(),
+            };
+            format!(
+                "apiVersion: starling.dev/v1alpha1\n\
+                 kind: Addon\n\
+                 metadata: {{name: {name}, namespace: {namespace}}}\n\
+                 spec:\n  \
+                   title: {name}\n  \
+                   targetNamespace: {name}\n  \
+                   versions: [{{version: 1.0.0, source: {{{source}}}}}]\n\
+                 ---\n\
+                 apiVersion: starling.dev/v1alpha1\n\
+                 kind: AddonAssignment\n\
+                 metadata: {{name: {name}, namespace: {namespace}}}\n\
+                 spec:\n  \
+                   addon: {{name: {name}}}\n  \
+                   version: 1.0.0\n  \
+                   clusterSelector: {selector}\n  \
+                   values: {{text: \"{values}\"}}\n"
+            )
+        });
+        documents.collect::<Vec<_>>().join("---\n")
+    }
+
     /// Returns an assignment's document with its one value set.
     pub(crate) fn assignment(&self, subject: &Subject, message: &str) -> String {
         let (Subject { name, selector }, namespace) = (subject, self.namespace);
@@ -55,7 +111,7 @@ impl Fixture {
         )
     }
 
-    /// Returns the documents of everything.
+    /// Returns the documents of everything but a catalogue.
     pub(crate) fn documents(&self) -> String {
         let workspaces = self.workspaces.iter().map(|name| {
             format!("apiVersion: starling.dev/v1alpha1\nkind: Workspace\nmetadata: {{name: {name}}}\nspec: {{}}\n")

@@ -18,7 +18,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::cluster::{SimulatedApi, SimulatedCluster, SimulatedOptions};
 use crate::drive::Doors;
-use crate::fixture::WHOLE_FLEET;
+use crate::fixture::{SLOT, WHOLE_FLEET};
 use crate::link::{Link, LinkOptions, Wire};
 use crate::scenario::{DrawnCluster, FleetSpec};
 
@@ -269,7 +269,12 @@ fn labels(number: u32, options: &FleetOptions) -> BTreeMap<String, String> {
     ];
     let probe = options.probe_label.filter(|_| number == 0);
     let own = own.into_iter().filter(|_| options.labelled);
-    own.chain(probe).map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    let mut labels: BTreeMap<String, String> =
+        own.chain(probe).map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    if options.shape.addons.high() > 0 {
+        labels.insert(SLOT.0.to_owned(), (number % SLOT.1).to_string());
+    }
+    labels
 }
 
 #[cfg(test)]

@@ -114,6 +114,8 @@ async fn again<P>(
 
 /// Knocks at a pace without a certificate of the fleet, whether or not the one before was answered.
 async fn strangers(tally: Tally, until: Instant, target: Target, per_second: u32) {
+    // None is a figure, too: that nobody was let in is what is wanted.
+    tally.add("strangers", "let-in", 0);
     let mut ticks = interval(Duration::from_secs(1) / per_second);
     let mut knocking = JoinSet::new();
     let mut turn = 0_usize;

@@ -99,6 +99,7 @@ impl Target {
         link: &Arc<Link>,
     ) -> Result<TlsStream<LinkStream<TcpStream>>> {
         let stream = TcpStream::connect(&self.address).await.context("connect")?;
+        stream.set_nodelay(true).context("set up a connection")?;
         let host = self.address.rsplit_once(':').map_or(self.address.as_str(), |(host, _)| host);
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let name = ServerName::try_from(host).context("name the hub")?;

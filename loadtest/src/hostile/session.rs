@@ -71,22 +71,22 @@ impl Kind {
             }
             Self::Flooding => {
                 let session = Session::open(wild, words::hello(&wild.name, None)).await?;
-                session
-                    .pour(tally, self, |sequence| match sequence {
-                        1 => (v1::BatchKind::SnapshotWhole, 0),
-                        _ => (v1::BatchKind::Delta, sequence * words::batch() % FLOODED),
-                    })
-                    .await;
+                let batch = |sequence: u64| {
+                    let kind = if sequence == 1 { v1::BatchKind::SnapshotWhole } else { v1::BatchKind::Delta };
+                    let first = sequence * words::FLOOD_BATCH % FLOODED;
+                    words::statuses(sequence, kind, first..first + words::FLOOD_BATCH)
+                };
+                session.pour(tally, self, batch).await;
                 Ok(())
             }
             Self::Endless => {
                 let session = Session::open(wild, words::hello(&wild.name, None)).await?;
-                session
-                    .pour(tally, self, |sequence| match sequence {
-                        1 => (v1::BatchKind::SnapshotStart, 0),
-                        _ => (v1::BatchKind::SnapshotPart, sequence * words::batch()),
-                    })
-                    .await;
+                let batch = |sequence: u64| {
+                    let kind = if sequence == 1 { v1::BatchKind::SnapshotStart } else { v1::BatchKind::SnapshotPart };
+                    let first = sequence * words::SNAPSHOT_PART;
+                    words::statuses(sequence, kind, first..first + words::SNAPSHOT_PART)
+                };
+                session.pour(tally, self, batch).await;
                 Ok(())
             }
             Self::Lying => lie(wild, turn).await,
@@ -155,12 +155,11 @@ impl Session {
     }
 
     /// Sends batches as fast as the hub takes them, until it ends the session.
-    async fn pour(self, tally: &Tally, kind: Kind, batch: impl Fn(u64) -> (v1::BatchKind, u64)) {
+    async fn pour(self, tally: &Tally, kind: Kind, batch: impl Fn(u64) -> v1::ConnectRequest) {
         let Self { out, incoming, link: _ } = self;
         let speaking = async {
             for sequence in 1.. {
-                let (batch_kind, first) = batch(sequence);
-                if out.send(words::statuses(sequence, batch_kind, first)).await.is_err() {
+                if out.send(batch(sequence)).await.is_err() {
                     break;
                 }
                 tally.add(kind.name(), "batches", 1);

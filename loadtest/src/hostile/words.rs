@@ -1,13 +1,18 @@
 //! What hostile agents say.
 
+use std::ops::Range;
+
 use starling_model::{ClusterId, Limits};
 use starling_proto::v1;
 use starling_proto::v1::connect_request::Message;
 
 use crate::fleet;
 
-/// Statuses of one batch of a flood.
-const BATCH: u64 = 100;
+/// Statuses of one batch of a flood: small, so that it is their number that counts.
+pub(super) const FLOOD_BATCH: u64 = 10;
+
+/// Statuses of one part of a snapshot that does not end: nearly as large as it may be.
+pub(super) const SNAPSHOT_PART: u64 = 100;
 
 /// Wraps a message.
 pub(super) fn message(message: Message) -> v1::ConnectRequest {
@@ -95,7 +100,7 @@ pub(super) fn fence(era_number: u64) -> v1::Fence {
 }
 
 /// Returns one batch of a flood or of a snapshot that does not end; the names of its objects count on.
-pub(super) fn statuses(sequence: u64, kind: v1::BatchKind, first_object: u64) -> v1::ConnectRequest {
+pub(super) fn statuses(sequence: u64, kind: v1::BatchKind, objects: Range<u64>) -> v1::ConnectRequest {
     let status = |number: u64| v1::ObjectStatus {
         key: Some(v1::ObjectKey {
             group: "kustomize.toolkit.fluxcd.io".to_owned(),
@@ -110,13 +115,8 @@ pub(super) fn statuses(sequence: u64, kind: v1::BatchKind, first_object: u64) ->
         generation: 1,
         assignment: Vec::new(),
     };
-    let objects = (first_object..first_object + BATCH).map(status).collect();
+    let objects = objects.map(status).collect();
     message(Message::Status(v1::StatusBatch { sequence, kind: kind.into(), objects, ..v1::StatusBatch::default() }))
-}
-
-/// Returns how many statuses a batch has.
-pub(super) fn batch() -> u64 {
-    BATCH
 }
 
 /// Returns a heartbeat.
@@ -141,7 +141,8 @@ mod tests {
 
     #[test]
     fn a_batch_is_within_the_limits_so_that_only_its_pace_is_wrong() {
-        let batch = statuses(u64::MAX, v1::BatchKind::Delta, u64::MAX - BATCH);
+        let names = u64::MAX - SNAPSHOT_PART..u64::MAX;
+        let batch = statuses(u64::MAX, v1::BatchKind::Delta, names);
         assert!(batch.encoded_len() <= Limits::DEFAULT.batch_bytes as usize, "{}", batch.encoded_len());
     }
 

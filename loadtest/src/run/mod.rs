@@ -52,6 +52,9 @@ const NAMED: usize = 5;
 /// Quiet time after the fleet is there, before memory is read.
 const QUIET: Duration = Duration::from_secs(3);
 
+/// What the number of addons is drawn from, besides the seed; steps have the small numbers.
+const CATALOGUE: u64 = u64::MAX;
+
 /// What a run takes.
 #[derive(Clone, Debug, Args)]
 pub struct RunOptions {
@@ -95,6 +98,8 @@ struct Run {
     scenario: Scenario,
     hub: Arc<HubUnderTest>,
     drivers: Arc<Vec<Driver>>,
+    /// Addons of the catalogue, each with an assignment.
+    addons: u32,
     /// How many clusters are in the fleet now.
     clusters: u32,
     /// How many there ever were: the number of the next one that joins.
@@ -196,12 +201,15 @@ async fn carry_out(
         "this hub takes its resources from Kubernetes, where a run cannot make any: test one that reads a directory"
     );
     sampler::counters(&hub).await.context("read the hub's counters: correct --metrics, or leave it out")?;
+    let addons = scenario.fleet.addons.draw(&mut scenario.random(CATALOGUE));
+    let addons = u32::try_from(addons).context("count addons")?;
     let count = scenario.fleet.drivers(u64::from(clusters)).min(u64::from(clusters));
     let drivers = Arc::new((0..count).map(|_| Driver::start()).collect::<Result<Vec<_>>>()?);
     let mut run = Run {
         scenario,
         hub: Arc::clone(&hub),
         drivers,
+        addons,
         clusters: 0,
         ever: 0,
         began: Instant::now(),
@@ -302,6 +310,10 @@ impl Run {
         );
         self.is_workspace_ours = true;
         hub.apply(OWN_WORKSPACE.documents()).await?;
+        if self.addons > 0 {
+            hub.apply(OWN_WORKSPACE.catalogue(self.addons)).await?;
+        }
+        step.figures.insert("addons".into(), f64::from(self.addons));
         sleep(QUIET).await;
         let before = self.samples.newest_resident();
         let began = Instant::now();
@@ -381,7 +393,7 @@ impl Run {
         // What one of these leaves, the next ones still take away.
         let stopped = self.stop_agents(DRAINS_WITHIN).await;
         defects.append(&mut self.defects);
-        let Self { hub, drivers, ever, wild, is_workspace_ours, .. } = self;
+        let Self { hub, drivers, addons, ever, wild, is_workspace_ours, .. } = self;
         let made = (0..ever).map(fleet::name).chain((0..wild).map(hostile_peers::name)).collect();
         let mut ended = Ok(());
         for driver in sole(drivers).await.into_iter().flatten() {
@@ -392,7 +404,7 @@ impl Run {
                 Some(hub) => hub.end().await,
                 None => Err(anyhow!("somebody still uses the hub")),
             },
-            false if is_workspace_ours => hub.forget(&OWN_WORKSPACE, made).await,
+            false if is_workspace_ours => hub.forget(&OWN_WORKSPACE, made, addons).await,
             false => Ok(()),
         };
         forgotten.and(ended).and(stopped)

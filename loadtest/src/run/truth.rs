@@ -15,7 +15,7 @@ use super::Run;
 use super::drivers::order_all;
 use super::hub::HubUnderTest;
 use crate::drive::{Answer, Order, digest};
-use crate::fixture::{ADDON, EVERYBODY, Fixture, ONE, OWN_WORKSPACE};
+use crate::fixture::{ADDON, EVERYBODY, Fixture, ONE, OWN_WORKSPACE, addon};
 use crate::report::results::StepResult;
 
 /// Objects of a page.
@@ -107,23 +107,23 @@ struct Truth {
 
 impl HubUnderTest {
     /// Takes everything out of a hub again that a run made there. What was never made, or is gone, is no error.
-    pub(super) async fn forget(&self, fixture: &Fixture, clusters: Vec<String>) -> Result<()> {
+    pub(super) async fn forget(&self, fixture: &Fixture, clusters: Vec<String>, addons: u32) -> Result<()> {
         for (number, name) in clusters.iter().enumerate() {
             if number % 1000 == 0 {
                 eprintln!("removing what the run made: {number} of {} clusters", clusters.len());
             }
             self.forget_cluster(fixture, name).await?;
         }
-        let namespaced = [("assignment", EVERYBODY.name), ("assignment", ONE.name), ("addon", ADDON)];
-        let namespaced = namespaced.map(|(kind, name)| (kind, fixture.namespace, name));
-        let workspaces = fixture.workspaces.iter().map(|name| ("workspace", "", *name));
-        for (kind, namespace, name) in namespaced.into_iter().chain(workspaces) {
-            let mut request = DeleteRequest {
-                kind: kind.to_owned(),
-                namespace: namespace.to_owned(),
-                name: name.to_owned(),
-                approved_count: None,
-            };
+        let own = [("assignment", EVERYBODY.name), ("assignment", ONE.name), ("addon", ADDON)];
+        let own = own.map(|(kind, name)| (kind, fixture.namespace, name.to_owned()));
+        // An addon goes after its assignment.
+        let catalogue =
+            (0..addons).flat_map(|number| ["assignment", "addon"].map(|kind| (kind, fixture.namespace, addon(number))));
+        let namespaced = own.into_iter().chain(catalogue);
+        let workspaces = fixture.workspaces.iter().map(|name| ("workspace", "", (*name).to_owned()));
+        for (kind, namespace, name) in namespaced.chain(workspaces) {
+            let mut request =
+                DeleteRequest { kind: kind.to_owned(), namespace: namespace.to_owned(), name, approved_count: None };
             let shown = self.gone(request.clone(), |mut hub, request| async move { hub.delete(request).await }).await?;
             let Some(shown) = shown else { continue };
             request.approved_count = Some(shown.installs);

@@ -49,6 +49,9 @@ pub struct FleetSpec {
     /// Statuses that change in each cluster in a minute, at random times, until the end; drawn for each.
     #[serde(default = "none")]
     pub churn_per_minute: Range,
+    /// Assignments besides the two that are changed, each of an addon of its own; drawn once.
+    #[serde(default = "none")]
+    pub addons: Range,
 }
 
 /// Clusters with many more objects than the others.
@@ -112,6 +115,7 @@ impl FleetSpec {
             latency_ms: none(),
             slow: Slow::default(),
             churn_per_minute: none(),
+            addons: none(),
         }
     }
 
@@ -148,6 +152,7 @@ impl FleetSpec {
             ("fleet.latency-ms", self.latency_ms, 0, LATENCY_MS_LIMIT),
             ("fleet.slow.bytes-per-second", self.slow.bytes_per_second, BYTES_PER_SECOND_LEAST, 1_000_000_000),
             ("fleet.churn-per-minute", self.churn_per_minute, 0, 6000),
+            ("fleet.addons", self.addons, 0, 500),
         ]
     }
 

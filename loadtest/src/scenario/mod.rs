@@ -116,6 +116,7 @@ impl Scenario {
         }
         self.fleet.check()?;
         self.hub.check(&self.steps)?;
+        self.check_steps()?;
         let mut names = BTreeSet::new();
         for name in self.step_names() {
             if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
@@ -134,6 +135,30 @@ impl Scenario {
             }
             if threshold.min.is_none() && threshold.max.is_none() {
                 return wrong(format!("threshold {figure}: give it a min or a max"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks what steps need of those before them, and of themselves.
+    fn check_steps(&self) -> Result<(), ScenarioError> {
+        let mut least = self.fleet.clusters.low();
+        for step in &self.steps {
+            if let Action::Join { clusters } = step.action {
+                least += clusters.low();
+            }
+            if let Action::Leave { clusters } = step.action {
+                let leaving = clusters.high();
+                if leaving >= least {
+                    let text = format!("leave.clusters: {leaving} of {least} clusters cannot leave: one has to stay");
+                    return Err(ScenarioError(text));
+                }
+                least -= leaving;
+            }
+            if let Action::Hostile { crew, .. } = step.action
+                && crew == HostileCrew::default()
+            {
+                return Err(ScenarioError("crew: name at least one kind of peer, such as mute = 10".into()));
             }
         }
         Ok(())
@@ -194,6 +219,33 @@ mod tests {
     }
 
     #[test]
+    fn links_are_drawn_from_the_seed_and_move_nothing_that_was_drawn_before() {
+        let plain = FleetSpec { heavy: Heavy { per_mille: 100, ..Heavy::default() }, ..FleetSpec::plain(10, 40) };
+        let mut rough = plain.clone();
+        rough.latency_ms = Range::Between([5, 80]);
+        rough.slow = Slow { per_mille: 250, bytes_per_second: Range::Between([1000, 9000]) };
+        rough.churn_per_minute = Range::Between([1, 6]);
+        let draw = |fleet: &FleetSpec| (0..200).map(|number| fleet.draw(3, number)).collect::<Vec<_>>();
+        let (plain, rough) = (draw(&plain), draw(&rough));
+        let before = |cluster: &DrawnCluster| (cluster.objects, cluster.settle_ms, cluster.failing);
+        assert!(plain.iter().map(before).eq(rough.iter().map(before)));
+        assert!(plain.iter().all(|it| (it.latency_ms, it.bytes_per_second, it.churn_per_minute) == (0, None, 0)));
+        assert!(rough.iter().all(|it| (5..=80).contains(&it.latency_ms) && (1..=6).contains(&it.churn_per_minute)));
+        let slow: Vec<u64> = rough.iter().filter_map(|it| it.bytes_per_second).collect();
+        assert!((30..=70).contains(&slow.len()), "{} of 200 are slow", slow.len());
+        assert!(slow.iter().all(|pace| (1000..=9000).contains(pace)));
+    }
+
+    #[test]
+    fn a_share_has_the_same_clusters_for_everybody_who_asks() {
+        let of = |seed| (0..1000).filter(|number| Share { per_mille: 300, seed }.has(*number)).collect::<Vec<_>>();
+        assert_eq!(of(5), of(5));
+        assert_ne!(of(5), of(6));
+        assert!((250..=350).contains(&of(5).len()), "{}", of(5).len());
+        assert!((0..1000).all(|number| Share { per_mille: 1000, seed: 1 }.has(number)));
+    }
+
+    #[test]
     fn what_is_wrong_is_said() {
         let wrong = |from: &str, to: &str| {
             let text = WHOLE.replace(from, to);
@@ -208,6 +260,12 @@ mod tests {
         assert!(wrong("max = 3.0", "").contains("give it a min or a max"));
         assert!(wrong("seconds = 5", "seconds = 5\nfast = true").contains("fast"));
         assert!(wrong("per-mille = 500", "per-mille = 1001").contains("of a thousand"));
+        let slow = "[10, 20]\nslow = { per-mille = 1, bytes-per-second = 10 }";
+        assert!(wrong("[10, 20]", slow).contains("fleet.slow.bytes-per-second: 10 is not between 1000"));
+        let leave = "kind = \"join\"\nclusters = 3\n[[step]]\nkind = \"leave\"\nclusters = [5, 13]";
+        assert!(wrong("kind = \"steady\"\n        seconds = 5", leave).contains("13 of 13 clusters cannot leave"));
+        let hostile = "kind = \"hostile\"\nseconds = 5\ncrew = {}";
+        assert!(wrong("kind = \"steady\"\n        seconds = 5", hostile).contains("crew: name at least one"));
     }
 
     #[test]
