@@ -1,12 +1,11 @@
 //! Statuses that change by themselves all the time, as in clusters in which people work.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use rand::RngExt as _;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use tokio::time::sleep_until;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::agenda::{Agenda, gap};
@@ -28,7 +27,7 @@ async fn churn(clusters: Vec<(Arc<SimulatedCluster>, u64)>, seed: u64) {
     let mut agenda = Agenda::new(clusters.len(), StdRng::seed_from_u64(seed), draw);
     let began = Instant::now();
     while let Some((at, index, random)) = agenda.next(draw) {
-        sleep_until((began + at).into()).await;
+        sleep_until(began + at).await;
         let cluster = &clusters[index].0;
         let object = random.random_range(0..cluster.background_count().max(1));
         let is_ready = random.random_range(0..FAILURE_IN) > 0;

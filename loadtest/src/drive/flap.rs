@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use tokio::time::sleep_until;
+use tokio::time::{Instant, sleep_until};
 
 use super::Answer;
 use super::agenda::Agenda;
@@ -21,7 +21,7 @@ pub(super) async fn flap(links: &[(u32, Arc<Link>)], length: Duration, every_ms:
     let began = Instant::now();
     let (mut cuts, mut cut) = (0, BTreeSet::new());
     while let Some((at, index, _)) = agenda.next(draw) {
-        sleep_until((began + at.min(length)).into()).await;
+        sleep_until(began + at.min(length)).await;
         if at >= length {
             break;
         }
@@ -32,4 +32,26 @@ pub(super) async fn flap(links: &[(u32, Arc<Link>)], length: Duration, every_ms:
         }
     }
     Answer::Flapped { cuts, clusters: cut.len() as u64 }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, duplex};
+
+    use super::*;
+    use crate::link::{LinkOptions, LinkStream};
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_connected_is_cut_and_the_rest_is_spared() {
+        let link = || Link::new(LinkOptions::default(), Arc::default());
+        let (connected, away) = (link(), link());
+        let (ours, mut theirs) = duplex(64);
+        let mut stream = LinkStream::new(ours, &connected);
+        let agent = tokio::spawn(async move { stream.read(&mut [0; 1]).await });
+        let answer = flap(&[(4, connected), (9, away)], Duration::from_secs(5), Range::Between([50, 900]), 1).await;
+        let Answer::Flapped { cuts, clusters } = answer else { panic!("{answer:?}") };
+        assert_eq!((cuts, clusters), (1, 1), "its agent did not come back");
+        assert!(agent.await.unwrap().is_err());
+        assert_eq!(theirs.read(&mut [0; 1]).await.unwrap(), 0, "the hub sees the end");
+    }
 }

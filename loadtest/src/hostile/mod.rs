@@ -34,6 +34,15 @@ const AGAIN: Duration = Duration::from_millis(100);
 #[derive(Clone, Default)]
 struct Tally(Arc<Mutex<BTreeMap<String, u64>>>);
 
+/// How a peer's connection or session came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// The hub ended it.
+    Ended,
+    /// The hub did not mind, and the peer had nothing more to say.
+    HeardOut,
+}
+
 /// Returns the name of a cluster whose agent is hostile.
 pub(crate) fn name(number: u32) -> String {
     format!("wild-{number:03}")
@@ -88,18 +97,19 @@ pub(crate) async fn beset(
     Ok(tally.take())
 }
 
-/// Lets a peer begin again and again; counts how often it began, was ended by the hub, or was not let in.
+/// Lets a peer begin again and again; counts how often it began, was ended by the hub, was heard out, or was not let in.
 async fn again<P>(
     tally: Tally,
     kind: &'static str,
     until: Instant,
     peer: P,
-    once: impl AsyncFn(&P, usize) -> Result<()>,
+    once: impl AsyncFn(&P, usize) -> Result<Outcome>,
 ) {
     for turn in 0.. {
         tally.add(kind, "begun", 1);
         match timeout_at(until.into(), once(&peer, turn)).await {
-            Ok(Ok(())) => tally.add(kind, "ended", 1),
+            Ok(Ok(Outcome::Ended)) => tally.add(kind, "ended", 1),
+            Ok(Ok(Outcome::HeardOut)) => tally.add(kind, "heard-out", 1),
             Ok(Err(error)) => {
                 tracing::debug!(kind, error = format!("{error:#}"), "a hostile peer was not let in");
                 tally.add(kind, "refused", 1);

@@ -18,7 +18,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint, Uri};
 
-use super::words;
+use super::{Outcome, words};
 use crate::link::{Link, LinkOptions, LinkStream};
 
 /// How long a stranger waits for an answer.
@@ -40,20 +40,20 @@ pub(super) struct Target {
 
 impl Target {
     /// Connects, says nothing, and waits until the hub closes.
-    pub(super) async fn stay_mute(&self) -> Result<()> {
+    pub(super) async fn stay_mute(&self) -> Result<Outcome> {
         let mut stream = TcpStream::connect(&self.address).await.context("connect")?;
         // A reset is an end, too.
         let _ = stream.read(&mut [0; 1]).await;
-        Ok(())
+        Ok(Outcome::Ended)
     }
 
     /// Shakes hands, says nothing, and waits until the hub closes.
-    pub(super) async fn stay_silent(&self) -> Result<()> {
+    pub(super) async fn stay_silent(&self) -> Result<Outcome> {
         let mut stream = self.handshake(None, &plain_link()).await?;
         let mut rest = [0; 1024];
         // What the hub says by itself, such as its settings, is no end.
         while stream.read(&mut rest).await.is_ok_and(|read| read > 0) {}
-        Ok(())
+        Ok(Outcome::Ended)
     }
 
     /// Asks for a session without a certificate; returns whether the hub opens it.
@@ -73,13 +73,13 @@ impl Target {
     }
 
     /// Shakes hands with a cluster's certificate, sends what is no HTTP/2, and waits until the hub closes.
-    pub(super) async fn speak_in_tongues(&self, credential: &Credential) -> Result<()> {
+    pub(super) async fn speak_in_tongues(&self, credential: &Credential) -> Result<Outcome> {
         let mut stream = self.handshake(Some(credential), &plain_link()).await?;
         // The hub may close before it has read everything.
         let _ = stream.write_all(&[0x16; 64 * 1024]).await;
         let mut rest = [0; 1024];
         while stream.read(&mut rest).await.is_ok_and(|read| read > 0) {}
-        Ok(())
+        Ok(Outcome::Ended)
     }
 
     /// Opens a gRPC channel over a link.

@@ -13,7 +13,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
 use super::cluster::WildCluster;
-use super::{Tally, words};
+use super::{Outcome, Tally, words};
 use crate::link::{Link, LinkOptions};
 
 /// How long a session may take to open.
@@ -61,13 +61,13 @@ impl Kind {
     ///
     /// # Errors
     /// The session was not opened.
-    pub(super) async fn run(self, wild: &WildCluster, turn: usize, tally: &Tally) -> Result<()> {
+    pub(super) async fn run(self, wild: &WildCluster, turn: usize, tally: &Tally) -> Result<Outcome> {
         match self {
             Self::Junk if turn % 7 == 6 => wild.target.speak_in_tongues(&wild.credential).await,
             Self::Junk => {
                 let session = Session::open(wild, words::hello(&wild.name, None)).await?;
                 session.say(words::junk(turn % 7)).await;
-                Ok(())
+                Ok(Outcome::Ended)
             }
             Self::Flooding => {
                 let session = Session::open(wild, words::hello(&wild.name, None)).await?;
@@ -77,7 +77,7 @@ impl Kind {
                     words::statuses(sequence, kind, first..first + words::FLOOD_BATCH)
                 };
                 session.pour(tally, self, batch).await;
-                Ok(())
+                Ok(Outcome::Ended)
             }
             Self::Endless => {
                 let session = Session::open(wild, words::hello(&wild.name, None)).await?;
@@ -87,7 +87,7 @@ impl Kind {
                     words::statuses(sequence, kind, first..first + words::SNAPSHOT_PART)
                 };
                 session.pour(tally, self, batch).await;
-                Ok(())
+                Ok(Outcome::Ended)
             }
             Self::Lying => lie(wild, turn).await,
             Self::Deaf => {
@@ -99,14 +99,14 @@ impl Kind {
                     }
                     sleep(BETWEEN).await;
                 }
-                Ok(())
+                Ok(Outcome::Ended)
             }
         }
     }
 }
 
 /// Claims in turn a fence of the future, one of the past, to be another cluster, and what never was.
-async fn lie(wild: &WildCluster, turn: usize) -> Result<()> {
+async fn lie(wild: &WildCluster, turn: usize) -> Result<Outcome> {
     let hello = match turn % 4 {
         0 => words::hello(&wild.name, Some(words::fence(u64::MAX))),
         1 => words::hello(&wild.name, Some(words::fence(0))),
@@ -115,8 +115,8 @@ async fn lie(wild: &WildCluster, turn: usize) -> Result<()> {
     };
     let session = Session::open(wild, hello).await?;
     // The hub need not end what it does not believe.
-    let _ = timeout(LISTENS, session.say(words::lies())).await;
-    Ok(())
+    let ended = timeout(LISTENS, session.say(words::lies())).await;
+    Ok(if ended.is_ok() { Outcome::Ended } else { Outcome::HeardOut })
 }
 
 impl Session {

@@ -9,6 +9,7 @@ use futures::stream;
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 use starling_proto::v1::DetachRequest;
+use tokio::time::sleep;
 
 use super::Run;
 use super::drivers::{Driver, order_all};
@@ -22,6 +23,9 @@ use crate::scenario::{Range, Share};
 /// Detachments that are asked for at the same time.
 const DETACHMENTS: usize = 8;
 
+/// How long a status may be on its way that a probe changed just before its cluster was spared: more than any that was measured.
+const ON_ITS_WAY: Duration = Duration::from_secs(2);
+
 impl Run {
     /// Breaks the connections of some clusters again and again, and times how long it takes until all are back.
     pub(super) async fn flap(
@@ -31,9 +35,10 @@ impl Run {
         length: Duration,
         every_ms: Range,
     ) -> Result<()> {
+        self.probes.spare(Some(share));
+        sleep(ON_ITS_WAY).await;
         let before = self.counter("starling_sessions_opened_total").await;
         let order = Order::Flap { share, millis: length.as_millis() as u64, every_ms };
-        self.probes.spare(Some(share));
         let flapped = order_all(&self.drivers, &order, length + PATIENCE).await?;
         let began = Instant::now();
         let (mut all_cuts, mut all_clusters) = (0, 0);
@@ -76,6 +81,7 @@ impl Run {
             // From now on nobody asks for anything of them.
             driver.numbers().retain(|number| !numbers.contains(number));
         }
+        sleep(ON_ITS_WAY).await;
         let began = Instant::now();
         let mut asked = stream::iter(leaving.iter().flatten().copied().map(|number| self.detach(number)))
             .buffer_unordered(DETACHMENTS);

@@ -79,6 +79,7 @@ impl Run {
         });
         alone.await.map(drop)
     }
+
     /// Waits a moment and counts the live clusters that behave.
     async fn others_live(&self) -> Result<u64> {
         sleep(LOOK).await;
