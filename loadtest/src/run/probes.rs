@@ -157,6 +157,10 @@ impl ProbeLog {
             let booked = self.present();
             let spared = *self.spared.lock().unwrap_or_else(PoisonError::into_inner);
             let drawn = (random.random_range(0..u32::MAX), random.random_range(0..u32::MAX));
+            if matches!(question, Question::Visible) && pick(&drivers, drawn.0, spared).is_none() {
+                // Everybody is away on purpose: there is nothing to ask.
+                continue;
+            }
             let Ok(place) = Arc::clone(&room).try_acquire_owned() else {
                 booked.note(|probed| (probed.due, probed.unasked) = (probed.due + 1, probed.unasked + 1));
                 continue;
