@@ -36,6 +36,7 @@ pub(crate) fn run(arguments: &TestArguments) -> Result<()> {
     let programs = Programs::ensure(&Program::ALL)?;
     protos(&programs)?;
     starling_realparts::promtool()?;
+    starling_realparts::valgrind()?;
     step("programs", cargo().args(["build", "--workspace", "--bins", "--quiet"]))?;
     let mut tests = cargo();
     tests.args(["test", "--workspace", "--no-fail-fast"]);

@@ -36,6 +36,50 @@ const FAKETIME: Packaged = Packaged {
               Ubuntu",
 };
 
+const VALGRIND: Packaged = Packaged {
+    package: "valgrind",
+    files: &["usr/bin/valgrind"],
+    install: "valgrind counts the instructions of the hub's hot paths and is taken out of Debian's package: run the tests on Debian \
+              or Ubuntu, or put valgrind on PATH (https://valgrind.org/downloads)",
+};
+
+/// valgrind, installed or unpacked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Valgrind {
+    program: PathBuf,
+    /// Where its tools are, if it is not where it was built for.
+    library: Option<PathBuf>,
+}
+
+impl Valgrind {
+    /// Returns a command that runs it without the caller's environment, in which programs count the same everywhere.
+    #[must_use]
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command.env_clear();
+        // The program is a script.
+        command.env("PATH", "/usr/bin:/bin");
+        if let Some(library) = &self.library {
+            command.env("VALGRIND_LIB", library);
+        }
+        command
+    }
+}
+
+/// Returns `valgrind`: of PATH, or out of Debian's package.
+pub fn valgrind() -> Result<Valgrind> {
+    if let Some(program) = on_path("valgrind") {
+        return Ok(Valgrind { program, library: None });
+    }
+    let program = VALGRIND.fetch()?;
+    let libraries = program.parent().and_then(Path::parent).map(|usr| usr.join("libexec/valgrind"));
+    let library = libraries.filter(|folder| folder.is_dir());
+    Ok(Valgrind {
+        program,
+        library: Some(library.ok_or_else(|| VALGRIND.unexpected("the package has no libexec/valgrind"))?),
+    })
+}
+
 /// Returns the path of `promtool`, which checks Prometheus rules: of PATH, or out of Debian's package `prometheus`.
 pub fn promtool() -> Result<PathBuf> {
     on_path("promtool").map_or_else(|| PROMTOOL.fetch(), Ok)

@@ -43,7 +43,7 @@ pub use balancer::{Balancer, BalancerTarget};
 pub use clock::Clock;
 pub use cluster::{ClusterOptions, ManagedCluster};
 pub use controller_manager::ControllerManager;
-pub use debian::promtool;
+pub use debian::{Valgrind, promtool, valgrind};
 pub use error::{Error, Result};
 pub use etcd::Etcd;
 pub use etcd_cluster::{EtcdBackup, EtcdClientFiles, EtcdCluster, EtcdClusterOptions};
