@@ -10,6 +10,7 @@ use starling_loadtest::bench::{self, BenchOptions};
 use starling_loadtest::drive;
 use starling_loadtest::fleet::{FleetOptions, SimulatedFleet};
 use starling_loadtest::floor;
+use starling_loadtest::grow::{self, GrowOptions};
 use starling_loadtest::observe::{self, ObserveOptions};
 use starling_loadtest::report::{self, CompareOptions};
 use starling_loadtest::run::{self, RunOptions};
@@ -56,6 +57,9 @@ enum Command {
     },
     /// Carries a scenario out and writes a report; fails if a threshold of the scenario does not hold.
     Run(RunOptions),
+    /// Runs a scenario with more and more clusters, and tells what breaks first: at how many, and which part of the hub had the most
+    /// of its time then.
+    Grow(GrowOptions),
     /// Shows what became better and worse from one run to another.
     Compare(CompareOptions),
     /// One of the processes that run the clusters of a run.
@@ -131,6 +135,7 @@ async fn obey(arguments: Arguments) -> Result<()> {
             }
             bail!("a threshold of the scenario does not hold")
         }
+        Command::Grow(options) => grow::grow(&options).await,
         Command::Compare(options) => report::compare(&options),
         Command::Drive => drive::run().await,
         Command::Bench(options) => bench::run(&options).await,

@@ -7,6 +7,7 @@ use anyhow::Result;
 use super::plot;
 use super::results::Results;
 use super::tables;
+use crate::profile;
 
 const STYLE: &str = "\
 body{font:15px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#1b1f24}\
@@ -59,6 +60,7 @@ pub(super) fn page(results: &Results) -> Result<String> {
     for picture in plot::pictures(results)? {
         let _ = write!(text, "<h2>{}</h2>{}", picture.title, picture.svg);
     }
+    text.push_str(&profile::html(&results.profiles, results.heap.as_ref(), escaped)?);
     for table in tables::steps(results) {
         let _ = write!(text, "<h2>{}</h2><table>", escaped(&table.title));
         let columns = table.rows.iter().map(Vec::len).max().unwrap_or_default();

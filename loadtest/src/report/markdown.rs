@@ -2,11 +2,14 @@
 
 use std::fmt::Write as _;
 
+use anyhow::Result;
+
 use super::results::Results;
 use super::tables;
+use crate::profile;
 
 /// Writes the report.
-pub(super) fn report(results: &Results) -> String {
+pub(super) fn report(results: &Results) -> Result<String> {
     let mut text = String::new();
     let Results { scenario, machine, clusters, drivers, began, .. } = results;
     let gib = tables::number(machine.memory_bytes as f64 / f64::from(1 << 30));
@@ -42,6 +45,7 @@ pub(super) fn report(results: &Results) -> String {
     for note in &results.notes {
         let _ = writeln!(text, "Note: {note}\n");
     }
+    text.push_str(&profile::markdown(&results.profiles, results.heap.as_ref())?);
     for table in tables::steps(results) {
         let _ = writeln!(text, "## {}\n\n| figure | |\n|---|---|", table.title);
         for row in table.rows {
@@ -49,5 +53,5 @@ pub(super) fn report(results: &Results) -> String {
         }
         text.push('\n');
     }
-    text
+    Ok(text)
 }

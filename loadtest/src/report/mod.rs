@@ -16,7 +16,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Map, Value};
 
 pub use compare::{CompareOptions, compare};
-use results::{FORMAT, Results};
+use results::{FORMAT, Results, Verdict};
 
 /// The file of the raw data.
 const RAW: &str = "results.json";
@@ -28,7 +28,8 @@ const RAW: &str = "results.json";
 pub fn write(results: &Results, folder: &Path) -> Result<()> {
     let raw = serde_json::to_string(results).context("write the raw data")?;
     let html = html::page(results).context("draw the report")?;
-    for (name, text) in [(RAW, raw), ("report.md", markdown::report(results)), ("report.html", html)] {
+    let markdown = markdown::report(results).context("write the report")?;
+    for (name, text) in [(RAW, raw), ("report.md", markdown), ("report.html", html)] {
         let file = folder.join(name);
         std::fs::write(&file, text).with_context(|| format!("write {}", file.display()))?;
     }
@@ -88,6 +89,12 @@ pub fn summary(results: &Results) -> String {
         let _ = writeln!(text, "note     {note}");
     }
     text
+}
+
+/// Returns one line of what became of a threshold.
+#[must_use]
+pub(crate) fn verdict(verdict: &Verdict) -> String {
+    tables::verdict(verdict)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::latency::Latency;
+use crate::profile::{HeapProfile, StepProfile};
 use crate::scenario::{Scenario, Threshold};
 
 /// The version of the format.
@@ -31,6 +32,12 @@ pub struct Results {
     pub steps: Vec<StepResult>,
     /// What was used and counted, twice a second.
     pub samples: Vec<Sample>,
+    /// Where the hub's CPU time went, by step, where that was asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub profiles: Vec<StepProfile>,
+    /// What the hub's memory was for, where that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heap: Option<HeapProfile>,
     /// Every figure, by `step.figure`.
     pub figures: BTreeMap<String, f64>,
     /// What became of the thresholds.

@@ -40,6 +40,8 @@ fn results() -> Results {
         drivers: 1,
         steps: vec![step],
         samples: (0..5).map(|second| sample(f64::from(second))).collect(),
+        profiles: Vec::new(),
+        heap: None,
         figures: BTreeMap::new(),
         verdicts: Vec::new(),
         defects: Vec::new(),
@@ -89,7 +91,7 @@ fn each_process_of_several_has_a_line_of_its_own() {
     let page = page(&results);
     assert_eq!(page.matches("hub-2").count(), 2, "{page}");
     assert!(page.contains("Memory of each process of the hub") && page.contains("0.1.0 in 2 processes over etcd"));
-    assert!(markdown::report(&results).contains("in 2 processes over etcd"));
+    assert!(markdown::report(&results).expect("a report").contains("in 2 processes over etcd"));
 }
 
 #[test]

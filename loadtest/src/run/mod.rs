@@ -9,8 +9,10 @@ mod hostile;
 mod hub;
 mod live;
 mod metrics;
+mod options;
 mod probes;
 pub(crate) mod process;
+mod profiling;
 mod sampler;
 mod shards;
 mod steps;
@@ -26,14 +28,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use clap::{Args, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 
 use self::drivers::{Driver, order_all, shares};
 use self::hub::HubUnderTest;
+pub use self::options::RunOptions;
+use self::options::{Output, read_scenario};
 use self::probes::{Booked, ProbeLog};
+use self::profiling::Profiling;
 use self::sampler::Samples;
 use crate::drive::{Answer, Order, StartOrder};
 use crate::fixture::OWN_WORKSPACE;
@@ -54,44 +58,6 @@ const QUIET: Duration = Duration::from_secs(3);
 
 /// What the number of addons is drawn from, besides the seed; steps have the small numbers.
 const CATALOGUE: u64 = u64::MAX;
-
-/// What a run takes.
-#[derive(Clone, Debug, Args)]
-pub struct RunOptions {
-    /// The scenario.
-    file: PathBuf,
-    /// The seed, instead of the scenario's own.
-    #[arg(long)]
-    seed: Option<u64>,
-    /// How many clusters, instead of what the scenario says.
-    #[arg(long)]
-    clusters: Option<u64>,
-    /// Runs against a hub that is there already: the command line's configuration to reach it with. The clusters are in a workspace
-    /// of their own, which is removed in the end.
-    #[arg(long, value_name = "CONFIG")]
-    target: Option<PathBuf>,
-    /// Where a process of that hub serves its metrics, as host:port or as the page's address; once for each process.
-    #[arg(long, value_name = "ADDRESS", requires = "target")]
-    metrics: Vec<String>,
-    /// The hub's program, where the run starts it itself; by default the one beside this.
-    #[arg(long, value_name = "PROGRAM", conflicts_with = "target")]
-    hub: Option<PathBuf>,
-    /// etcd's program, below a hub of several processes; by default the one on PATH.
-    #[arg(long, value_name = "PROGRAM", conflicts_with = "target")]
-    etcd: Option<PathBuf>,
-    /// The folder of the report and the raw data; by default `loadtest-results/<scenario>-<time>`.
-    #[arg(long, value_name = "FOLDER")]
-    out: Option<PathBuf>,
-    /// Prints one line of figures on standard output in the end.
-    #[arg(short, long)]
-    output: Option<Output>,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Output {
-    /// One JSON object on one line.
-    Json,
-}
 
 /// A run under way.
 struct Run {
@@ -120,6 +86,8 @@ struct Run {
     wild: u32,
     /// The workspace is the run's own: what is in it may be removed.
     is_workspace_ours: bool,
+    /// Where the hub's time and memory go, if that was asked for.
+    profiling: Profiling,
 }
 
 /// Runs a scenario and writes its report; returns whether every threshold holds.
@@ -127,6 +95,18 @@ struct Run {
 /// # Errors
 /// The scenario is wrong, the hub cannot be reached or does not get where it should, a driver fails, or a folder cannot be written.
 pub async fn run(options: &RunOptions) -> Result<bool> {
+    let results = run_and_report(options).await?;
+    match options.output {
+        Some(Output::Json) => {
+            println!("{}", serde_json::to_string(&report::line(&results)).context("write the figures")?);
+        }
+        None => {}
+    }
+    Ok(results.passed())
+}
+
+/// Runs a scenario and writes its report; returns what was measured.
+pub(crate) async fn run_and_report(options: &RunOptions) -> Result<Results> {
     let scenario = read_scenario(options)?;
     if options.target.is_some()
         && let Some(step) = scenario.steps.iter().find(|step| step.action.needs_own_hub())
@@ -155,27 +135,7 @@ pub async fn run(options: &RunOptions) -> Result<bool> {
     outcome.with_context(|| format!("the run broke off; what was measured is in {}", out.display()))?;
     eprint!("{}", report::summary(&results));
     eprintln!("report: {}", out.join("report.html").display());
-    match options.output {
-        Some(Output::Json) => {
-            println!("{}", serde_json::to_string(&report::line(&results)).context("write the figures")?);
-        }
-        None => {}
-    }
-    Ok(results.passed())
-}
-
-fn read_scenario(options: &RunOptions) -> Result<Scenario> {
-    let file = &options.file;
-    let text = std::fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
-    let mut scenario = Scenario::parse(&text).with_context(|| format!("{}", file.display()))?;
-    if let Some(seed) = options.seed {
-        scenario.seed = seed;
-    }
-    if let Some(clusters) = options.clusters {
-        scenario.fleet.clusters = crate::scenario::Range::One(clusters);
-        scenario = Scenario::parse(&toml::to_string(&scenario).context("write the scenario")?)?;
-    }
-    Ok(scenario)
+    Ok(results)
 }
 
 /// Does it all; returns what was measured, whole or until it broke off.
@@ -186,12 +146,13 @@ async fn carry_out(
     began: String,
 ) -> Result<(Results, Result<()>)> {
     let clusters = u32::try_from(scenario.fleet.clusters.draw(&mut scenario.random(0))).context("count clusters")?;
+    let profiling = Profiling::new(options.profile, options.profile_memory, out)?;
     let hub = match &options.target {
         Some(config) => HubUnderTest::there(config, options.metrics.clone()).await?,
         None => {
             let folder = std::path::absolute(out.join("hub")).context("name the hub's folder")?;
             ensure!(!folder.exists(), "{} is there already: choose another --out", folder.display());
-            hub::start(&scenario, clusters, options, &folder).await?
+            hub::start(&scenario, clusters, options, &profiling, &folder).await?
         }
     };
     let hub = Arc::new(hub);
@@ -222,6 +183,7 @@ async fn carry_out(
         changes: 0,
         wild: 0,
         is_workspace_ours: false,
+        profiling,
     };
     let mut steps = Vec::new();
     let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
@@ -244,6 +206,8 @@ async fn carry_out(
         drivers: run.drivers.len() as u32,
         steps,
         samples: run.samples.all(),
+        profiles: Vec::new(),
+        heap: None,
         figures: BTreeMap::new(),
         verdicts: Vec::new(),
         defects: std::mem::take(&mut run.defects),
@@ -251,9 +215,11 @@ async fn carry_out(
     };
     drop(hub);
     run.whole_run(&mut results.figures);
+    let profiling = std::mem::take(&mut run.profiling);
     if let Err(error) = run.clean_up(&mut results.defects).await {
         results.defects.push(format!("something may be left behind: {error:#}"));
     }
+    profiling.finish(&mut results);
     Ok((results, outcome))
 }
 
@@ -325,6 +291,7 @@ impl Run {
         let ready = hub.wait_for("every cluster to be ready", patience, |counts| counts.ready == all).await?;
         step.figures.insert("ready-seconds".into(), ready.duration_since(began).as_secs_f64());
         sleep(QUIET).await;
+        self.profiling.mark_heap()?;
         let after = self.samples.newest_resident();
         if let (Some(before), Some(after)) = (before, after) {
             step.figures.insert("hub-bytes-per-cluster".into(), (after - before).max(0.0) / f64::from(self.clusters));

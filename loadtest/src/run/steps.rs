@@ -45,6 +45,7 @@ impl Run {
         step.began_seconds = self.began.elapsed().as_secs_f64();
         self.live.step(name, &self.samples, &self.probes, self.began);
         let carried = self.carried().await?;
+        let recorder = self.profiling.begin(name, &self.hub);
         let outcome = work(self, &mut step).await;
         self.defects.extend(self.hub.take_defects().into_iter().map(|defect| format!("step {name}: {defect}")));
         step.ended_seconds = self.began.elapsed().as_secs_f64();
@@ -52,8 +53,9 @@ impl Run {
             self.put_down_wire(&mut step, carried).await?;
         }
         self.put_down_usage(&mut step);
+        let recorded = self.profiling.end(recorder).await.context("profile the hub");
         results.push(step);
-        outcome
+        outcome.and(recorded)
     }
 
     pub(super) async fn action(

@@ -85,6 +85,14 @@ impl HubUnderTest {
         Ok(Self { admin: Admin::new(vec![context_file.to_owned()], client), own: None, metrics })
     }
 
+    /// Returns the process id of a hub of one process that the run started; `None` of another, and while it is down.
+    pub(super) fn process(&self) -> Option<u32> {
+        match self.own.as_ref()?.processes().as_slice() {
+            [only] => only.id(),
+            _ => None,
+        }
+    }
+
     /// Tells whether the run started it.
     pub(super) fn is_own(&self) -> bool {
         self.own.is_some()

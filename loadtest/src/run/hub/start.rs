@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Resource, getrlimit};
 
 use super::{HubUnderTest, etcd, files};
 use crate::run::RunOptions;
+use crate::run::profiling::Profiling;
 use crate::scenario::Scenario;
 
 /// Starts the hub that the scenario describes.
@@ -14,9 +15,15 @@ pub(in crate::run) async fn start(
     scenario: &Scenario,
     clusters: u32,
     options: &RunOptions,
+    profiling: &Profiling,
     folder: &Path,
 ) -> Result<HubUnderTest> {
-    let (program, processes) = (hub_program(options)?, scenario.hub.processes);
+    let (program, processes) = (profiling.around(&hub_program(options)?)?, scenario.hub.processes);
+    if processes > 1 && (options.profile || options.profile_memory) {
+        bail!(
+            "only a hub of one process is profiled: set hub.processes to 1, or leave --profile and --profile-memory out"
+        );
+    }
     let etcd = match processes {
         1 => None,
         _ => Some(etcd::program(options.etcd.as_deref())?),
