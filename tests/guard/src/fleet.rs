@@ -8,7 +8,7 @@ use starling_hub_core::fleet::Fleet;
 use starling_hub_core::records::ObjectOrigin;
 use starling_hub_core::resources::Resource;
 use starling_hub_core::steward::{
-    Context, Decision, Entropy, Heard, Request, SourceFile, SourceObject, SyncInputs, SyncObjects, decide,
+    Context, Decision, Entropy, Heard, Request, SourceFile, SourceObject, SyncFiles, SyncInputs, SyncObjects, decide,
 };
 use starling_model::{ClusterId, Facts, InstallKey, Millis, Position, Uid};
 
@@ -75,6 +75,15 @@ impl Hub {
         let mut hub = Self { fleet: Fleet::new(FLEET), files: BTreeMap::new(), entropy: Counter(0) };
         hub.do_at_once(&Request::Begin);
         hub
+    }
+
+    /// Puts another text of a cluster in its file, and returns that file alone, as the hub does where the rest is as it was.
+    pub(crate) fn rewrite_alone(&mut self, number: usize, text: &str) -> Request {
+        let name = file_name(number);
+        let files = BTreeMap::from([(name.clone(), file([text]))]);
+        let request = Request::SyncFiles(SyncFiles::of(files.clone(), &self.files, Arc::new(self.fleet.clone())));
+        self.files.extend(files);
+        request
     }
 
     /// Puts another text of a cluster in its file, and returns the directory as it is then.

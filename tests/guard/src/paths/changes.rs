@@ -29,12 +29,20 @@ pub(super) fn object(clusters: usize) {
 }
 
 pub(super) fn file(clusters: usize) {
+    change_file(clusters, Hub::rewrite_alone);
+}
+
+pub(super) fn directory(clusters: usize) {
+    change_file(clusters, Hub::rewrite);
+}
+
+fn change_file(clusters: usize, rewrite: fn(&mut Hub, usize, &str) -> Request) {
     let mut hub = Hub::of_files(clusters);
     let text = cluster(CHANGED, "green");
     let facts = facts();
     let plans = counted(|| {
         let before = hub.fleet.clone();
-        let request = hub.rewrite(CHANGED, &text);
+        let request = rewrite(&mut hub, CHANGED, &text);
         hub.do_at_once(&request);
         replan(&before, &hub.fleet, &facts)
     });
@@ -53,6 +61,8 @@ pub(super) fn adopt(clusters: usize) {
 
 /// Plans the clusters whose plans can differ between two fleets, as the shard does for those that are connected.
 fn replan(before: &Fleet, after: &Fleet, facts: &starling_model::Facts) -> Vec<Plan> {
-    let Some(Touched::Clusters(ids)) = after.touched_since(before) else { panic!("one cluster changed") };
-    ids.into_iter().map(|id| planner::plan(after, id, facts)).collect()
+    let touched = after.touched_since(before);
+    let Some(Touched::Some { clusters, assignments }) = touched else { panic!("one cluster changed: {touched:?}") };
+    assert!(assignments.is_empty());
+    clusters.into_iter().map(|id| planner::plan(after, id, facts)).collect()
 }

@@ -52,10 +52,16 @@ pub const PATHS: &[Path] = &[
     Path { name: "change-object-2000", what: "the same of 2,000", run: || changes::object(2000) },
     Path {
         name: "change-file-200",
-        what: "a cluster's file that changed, of 200: parsed, the directory decided about, applied, affected clusters planned",
+        what: "a cluster's file that changed, of 200: parsed, decided about alone, applied, affected clusters planned",
         run: || changes::file(200),
     },
     Path { name: "change-file-2000", what: "the same of 2,000", run: || changes::file(2000) },
+    Path {
+        name: "change-directory-200",
+        what: "the same of 200 where the whole directory is decided about, as after a conflict",
+        run: || changes::directory(200),
+    },
+    Path { name: "change-directory-2000", what: "the same of 2,000", run: || changes::directory(2000) },
     Path {
         name: "adopt-200",
         what: "a cluster that is adopted where there are 200: decided, applied",
@@ -93,6 +99,12 @@ pub const RATIOS: &[Ratio] = &[
     Ratio {
         of: "change-file-2000",
         to: "change-file-200",
+        at_most: 1.1,
+        shows: "a change of a file costs what changed, not the directory",
+    },
+    Ratio {
+        of: "change-directory-2000",
+        to: "change-directory-200",
         at_most: 10.0,
         shows: "a directory is decided about whole, which is no worse than in proportion to it",
     },
