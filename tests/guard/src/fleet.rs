@@ -79,8 +79,7 @@ impl Hub {
 
     /// Puts another text of a cluster in its file, and returns that file alone, as the hub does where the rest is as it was.
     pub(crate) fn rewrite_alone(&mut self, number: usize, text: &str) -> Request {
-        let name = file_name(number);
-        let files = BTreeMap::from([(name.clone(), file([text]))]);
+        let files = BTreeMap::from([(file_name(number), file([text]))]);
         let request = Request::SyncFiles(SyncFiles::of(files.clone(), &self.files, Arc::new(self.fleet.clone())));
         self.files.extend(files);
         request
