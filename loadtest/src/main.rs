@@ -6,7 +6,6 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use starling_loadtest::bench::{self, BenchOptions};
 use starling_loadtest::drive;
 use starling_loadtest::fleet::{FleetOptions, SimulatedFleet};
 use starling_loadtest::floor;
@@ -65,8 +64,6 @@ enum Command {
     /// One of the processes that run the clusters of a run.
     #[command(hide = true)]
     Drive,
-    /// Measures a running hub with a simulated fleet, and a bare gRPC floor; prints one JSON line of figures.
-    Bench(BenchOptions),
     /// Prints a line whenever the hub's answer about one object changes.
     Observe(ObserveOptions),
     /// Measures bare gRPC over mutual TLS alone, without any hub; prints one JSON line of figures.
@@ -138,10 +135,10 @@ async fn obey(arguments: Arguments) -> Result<()> {
         Command::Grow(options) => grow::grow(&options).await,
         Command::Compare(options) => report::compare(&options),
         Command::Drive => drive::run().await,
-        Command::Bench(options) => bench::run(&options).await,
         Command::Observe(options) => observe::run(options).await,
         Command::Floor { connections, objects } => {
-            println!("{}", floor::measure(connections, objects).await?.to_json());
+            let step = run::floor_alone(connections, objects).await?;
+            println!("{}", report::step_line(&step));
             Ok(())
         }
         Command::FloorServer { certificates } => floor::serve(&certificates).await,

@@ -23,9 +23,11 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::alternative::AlternativeFleet;
 use crate::cluster::SimulatedCluster;
 use crate::fixture::PROBE_LABEL;
 use crate::fleet::{FleetOptions, SimulatedFleet};
+use crate::floor::Connections;
 use crate::hostile;
 use crate::latency::Latency;
 use crate::link::Wire;
@@ -52,6 +54,10 @@ struct Driver {
     gone: Vec<Arc<SimulatedCluster>>,
     /// What each cluster had stored.
     baseline: Vec<u64>,
+    /// Instead of a fleet: sessions with a floor.
+    floor: Connections,
+    /// Instead of a fleet: clusters of the alternative.
+    alternative: AlternativeFleet,
 }
 
 /// Does what it is told until nobody tells it anything any more.
@@ -173,6 +179,8 @@ async fn obey(driver: &Mutex<Driver>, order: Order) -> Result<Answer> {
             let clusters = driver.clusters()?;
             Ok(Answer::Truth { clusters: clusters.iter().map(|cluster| held(cluster)).collect(), removals_of_gone })
         }
+        Order::Floor(order) => driver.lock().await.floor.obey(order).await,
+        Order::Alternative(order) => driver.lock().await.alternative.obey(order).await,
     }
 }
 

@@ -8,6 +8,8 @@ use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
 use super::Doors;
+use crate::alternative::AlternativeOrder;
+use crate::floor::FloorOrder;
 use crate::latency::Latency;
 use crate::scenario::{FleetSpec, HostileCrew, Range, Share};
 
@@ -48,6 +50,10 @@ pub(crate) enum Order {
     StartAgents,
     /// Tells what the clusters hold.
     Truth,
+    /// Works with a floor instead of a hub.
+    Floor(FloorOrder),
+    /// Works with the alternative instead of a hub.
+    Alternative(AlternativeOrder),
 }
 
 /// Which clusters a driver runs.

@@ -1,83 +1,47 @@
 //! The floor: what bare gRPC over mutual TLS costs on the same machine, with the same messages and none of Starling's work.
 //!
-//! A server in a process of its own answers Hello with Welcome and a heartbeat with a lease, and throws statuses away.
+//! A server in a process of its own answers Hello with Welcome and a heartbeat with a lease, sends plans when it is told, counts
+//! their receipts, and throws statuses away. Its clients are in driver processes. Owns both; does not own what is timed in
+//! which order ([`crate::run`]).
 
 mod client;
+mod orders;
 mod server;
 mod tls;
 
+use std::path::Path;
 use std::pin::Pin;
 use std::process::Stdio;
 use std::task::{Context as TaskContext, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use serde::Serialize;
+use starling_model::Uid;
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, BufReader, ReadBuf};
-use tokio::process::{Child, Command};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader, Lines, ReadBuf};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
-use crate::bench::figures::Times;
-use crate::run::process::resident_bytes;
-use client::Connections;
+use crate::run::process::Usage;
 
+pub(crate) use client::Connections;
+pub(crate) use orders::{ConnectOrder, FloorOrder, Push, Pushed};
 pub use server::serve;
-
-/// Echoes that are timed.
-const ECHOES: usize = 1000;
 
 /// How long the server may take to start.
 const STARTS_WITHIN: Duration = Duration::from_secs(10);
 
-/// What the floor cost.
-#[derive(Clone, Debug, Serialize)]
-pub struct Floor {
-    /// Time until all were connected and their snapshots were read, in seconds.
-    pub(crate) connect_seconds: f64,
-    /// Server memory of a connection, in bytes.
-    pub(crate) bytes_per_connection: f64,
-    /// One message there and one back, on one connection, with the others idle.
-    pub(crate) echo: Times,
-}
-
-impl Floor {
-    /// Returns the figures as one line of JSON.
-    #[must_use]
-    pub fn to_json(&self) -> String {
-        serde_json::to_string(self).expect("figures have only string keys and finite numbers")
-    }
-}
-
-/// The server's process.
-struct FloorServer {
+/// The server's process; killed when this is dropped.
+pub(crate) struct FloorServer {
     child: Child,
+    input: ChildStdin,
+    output: Lines<BufReader<ChildStdout>>,
     address: String,
     /// Holds the certificates for as long as the server runs.
     certificates: TempDir,
 }
 
-/// Measures the floor with this many connections and objects a snapshot.
-///
-/// # Errors
-/// The server does not start, or a connection fails.
-pub async fn measure(connections: u32, objects: u32) -> Result<Floor> {
-    let server = FloorServer::start().await?;
-    let before = server.resident_bytes()?;
-    let began = Instant::now();
-    let mut open = Connections::open(&server.address, server.certificates.path(), connections, objects).await?;
-    let connect_seconds = began.elapsed().as_secs_f64();
-    let after = server.resident_bytes()?;
-    let mut echoes = Vec::with_capacity(ECHOES);
-    for _ in 0..ECHOES {
-        echoes.push(open.echo().await?);
-    }
-    let echo = Times::of(&echoes).context("no echo was timed")?;
-    let bytes_per_connection = after.saturating_sub(before) as f64 / f64::from(connections.max(1));
-    Ok(Floor { connect_seconds, bytes_per_connection, echo })
-}
-
 impl FloorServer {
-    async fn start() -> Result<Self> {
+    pub(crate) async fn start() -> Result<Self> {
         let certificates = tempfile::tempdir().context("make a folder for the floor's certificates")?;
         tls::make(certificates.path())?;
         let program = std::env::current_exe().context("find this program")?;
@@ -89,22 +53,53 @@ impl FloorServer {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
+            // Ctrl-C is for the coordinator.
+            .process_group(0)
             .spawn()
             .context("start the floor's server")?;
+        let input = child.stdin.take().context("the floor's server has no input")?;
         let stdout = child.stdout.take().context("the floor's server has no output")?;
-        let mut line = String::new();
-        let read = tokio::time::timeout(STARTS_WITHIN, BufReader::new(stdout).read_line(&mut line)).await;
-        read.context("the floor's server did not start in time")?.context("read the floor's address")?;
-        let address = line.trim().to_owned();
-        if address.is_empty() {
-            bail!("the floor's server ended at once");
-        }
-        Ok(Self { child, address, certificates })
+        let mut output = BufReader::new(stdout).lines();
+        let line = tokio::time::timeout(STARTS_WITHIN, output.next_line()).await;
+        let line = line.context("the floor's server did not start in time")?.context("read the floor's address")?;
+        let Some(address) = line else { bail!("the floor's server ended at once") };
+        Ok(Self { child, input, output, address, certificates })
     }
 
-    fn resident_bytes(&self) -> Result<u64> {
-        resident_bytes(self.child.id().context("the floor's server ended")?)
+    pub(crate) fn address(&self) -> &str {
+        &self.address
     }
+
+    pub(crate) fn certificates(&self) -> &Path {
+        self.certificates.path()
+    }
+
+    pub(crate) fn usage(&self) -> Result<Usage> {
+        Usage::of(self.child.id().context("the floor's server ended")?)
+    }
+
+    /// Sends a change; returns when every session that it is for has acknowledged it, for a while.
+    pub(crate) async fn push(&mut self, push: Push, patience: Duration) -> Result<Pushed> {
+        let mut line = serde_json::to_vec(&push).context("write a change")?;
+        line.push(b'\n');
+        self.input.write_all(&line).await.context("tell the floor's server")?;
+        let answer = tokio::time::timeout(patience, self.output.next_line()).await;
+        let answer = answer.context("the floor's sessions do not acknowledge a change")?;
+        let answer = answer.context("hear the floor's server")?.context("the floor's server ended")?;
+        serde_json::from_str(&answer).context("understand the floor's server")
+    }
+}
+
+/// What a session's Hello calls its cluster.
+fn fingerprint(number: u32) -> Uid {
+    let mut bytes = [9; 16];
+    bytes[..4].copy_from_slice(&number.to_be_bytes());
+    Uid::from_entropy(bytes)
+}
+
+/// Reads [`fingerprint`] again.
+fn number_of(fingerprint: &[u8]) -> Option<u32> {
+    fingerprint.first_chunk().copied().map(u32::from_be_bytes)
 }
 
 /// A stream in both directions that gRPC can be spoken over.

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use anyhow::Result;
 
+use super::beside;
 use super::plot;
 use super::results::Results;
 use super::tables;
@@ -57,24 +58,35 @@ pub(super) fn page(results: &Results) -> Result<String> {
     for note in &results.notes {
         let _ = write!(text, "<p>{}</p>", escaped(note));
     }
+    if let Some(rows) = beside::table(results) {
+        write_table(&mut text, &tables::Table { title: "Compared".into(), rows });
+    }
+    for sentence in beside::sentences(results) {
+        let _ = write!(text, "<p>{}</p>", escaped(&sentence));
+    }
     for picture in plot::pictures(results)? {
         let _ = write!(text, "<h2>{}</h2>{}", picture.title, picture.svg);
     }
     text.push_str(&profile::html(&results.profiles, results.heap.as_ref(), escaped)?);
     for table in tables::steps(results) {
-        let _ = write!(text, "<h2>{}</h2><table>", escaped(&table.title));
-        let columns = table.rows.iter().map(Vec::len).max().unwrap_or_default();
-        for row in table.rows {
-            text.push_str("<tr>");
-            for cell in 0..columns {
-                let _ = write!(text, "<td>{}</td>", row.get(cell).map(|cell| escaped(cell)).unwrap_or_default());
-            }
-            text.push_str("</tr>");
-        }
-        text.push_str("</table>");
+        write_table(&mut text, &table);
     }
     text.push_str("</body></html>\n");
     Ok(text)
+}
+
+fn write_table(text: &mut String, table: &tables::Table) {
+    // Text is written to memory, which does not fail.
+    let _ = write!(text, "<h2>{}</h2><table>", escaped(&table.title));
+    let columns = table.rows.iter().map(Vec::len).max().unwrap_or_default();
+    for row in &table.rows {
+        text.push_str("<tr>");
+        for cell in 0..columns {
+            let _ = write!(text, "<td>{}</td>", row.get(cell).map(|cell| escaped(cell)).unwrap_or_default());
+        }
+        text.push_str("</tr>");
+    }
+    text.push_str("</table>");
 }
 
 fn escaped(text: &str) -> String {

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use anyhow::Result;
 
+use super::beside;
 use super::results::Results;
 use super::tables;
 use crate::profile;
@@ -44,6 +45,19 @@ pub(super) fn report(results: &Results) -> Result<String> {
     }
     for note in &results.notes {
         let _ = writeln!(text, "Note: {note}\n");
+    }
+    if let Some(table) = beside::table(results) {
+        let _ = writeln!(text, "## Compared\n");
+        for (index, row) in table.iter().enumerate() {
+            let _ = writeln!(text, "| {} |", row.join(" | "));
+            if index == 0 {
+                let _ = writeln!(text, "|{}", "---|".repeat(row.len()));
+            }
+        }
+        text.push('\n');
+    }
+    for sentence in beside::sentences(results) {
+        let _ = writeln!(text, "{sentence}\n");
     }
     text.push_str(&profile::markdown(&results.profiles, results.heap.as_ref())?);
     for table in tables::steps(results) {

@@ -2,6 +2,7 @@
 //!
 //! Owns how results are shown and stored. Does not own what is measured ([`crate::run`]).
 
+mod beside;
 mod compare;
 mod html;
 mod markdown;
@@ -16,7 +17,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Map, Value};
 
 pub use compare::{CompareOptions, compare};
-use results::{FORMAT, Results, Verdict};
+use results::{FORMAT, Results, StepResult, Verdict};
 
 /// The file of the raw data.
 const RAW: &str = "results.json";
@@ -68,6 +69,12 @@ pub fn line(results: &Results) -> Value {
     line.into()
 }
 
+/// Returns the figures of one step alone, on one line of JSON.
+#[must_use]
+pub fn step_line(step: &StepResult) -> Value {
+    step.named_figures().map(|(name, value)| (name, tables::rounded(value).into())).collect::<Map<_, _>>().into()
+}
+
 /// Returns what people are told on the terminal when a run has ended.
 #[must_use]
 pub fn summary(results: &Results) -> String {
@@ -79,6 +86,7 @@ pub fn summary(results: &Results) -> String {
             let _ = writeln!(text, "  {:<32} {}", row[0], row[1..].join("  "));
         }
     }
+    text.push_str(&beside::text(results));
     for verdict in &results.verdicts {
         let _ = writeln!(text, "{}", tables::verdict(verdict));
     }

@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use anyhow::{Result, anyhow};
 use plotters::prelude::*;
 
-use super::results::{Results, Sample};
+use super::beside;
+use super::results::{Results, Sample, StepResult};
 
 /// The size of a picture.
 const SIZE: (u32, u32) = (960, 260);
@@ -35,6 +36,7 @@ type Line = (Cow<'static, str>, Vec<(f64, f64)>);
 pub(super) fn pictures(results: &Results) -> Result<Vec<Picture>> {
     let samples = &results.samples;
     let counter = |name: &'static str| move |sample: &Sample| sample.counters.get(name).copied();
+    let steps: Vec<_> = results.steps.iter().map(|step| (step.began_seconds, step.name.as_str())).collect();
     let mebibytes = |bytes: f64| bytes / f64::from(1 << 20);
     let plans: [(&str, Vec<Line>); 6] = [
         (
@@ -73,11 +75,16 @@ pub(super) fn pictures(results: &Results) -> Result<Vec<Picture>> {
             vec![("changes".into(), rates(samples, counter("starling_status_changes_total")))],
         ),
     ];
-    plans
-        .into_iter()
-        .map(|(title, lines)| (title, lines.into_iter().filter(|(_, points)| !points.is_empty()).collect::<Vec<_>>()))
-        .filter(|(_, lines)| lines.iter().any(|(_, points)| points.len() > 1))
-        .map(|(title, lines)| Ok(Picture { title, svg: draw(results, &lines)? }))
+    let over_time = plans.into_iter().map(|(title, lines)| (title, "seconds", lines, steps.as_slice()));
+    let growth = ("The alternative: seconds, by clusters", "clusters", growth(results), [].as_slice());
+    over_time
+        .chain([growth])
+        .map(|(title, across, lines, edges)| {
+            let lines: Vec<_> = lines.into_iter().filter(|(_, points)| !points.is_empty()).collect();
+            (title, across, lines, edges)
+        })
+        .filter(|(_, _, lines, _)| lines.iter().any(|(_, points)| points.len() > 1))
+        .map(|(title, across, lines, edges)| Ok(Picture { title, svg: draw(across, edges, &lines)? }))
         .collect()
 }
 
@@ -87,6 +94,20 @@ fn each_process(samples: &[Sample], points: impl Fn(&[Sample], &str) -> Vec<(f64
     let is_one = names.len() < 2;
     let several = names.into_iter().filter(|_| !is_one);
     several.map(|name| (name.clone().into(), points(samples, name))).collect()
+}
+
+/// Returns what takes the alternative longer the more clusters it has.
+fn growth(results: &Results) -> Vec<Line> {
+    let sizes = beside::sizes(results);
+    let line = |name: &'static str, value: fn(&StepResult) -> Option<f64>| {
+        let points = sizes.iter().filter_map(|(clusters, step)| Some((f64::from(*clusters), value(step)?)));
+        (name.into(), points.collect())
+    };
+    vec![
+        line("first statuses", |step| step.figures.get("live-seconds").copied()),
+        line("a change to all, the last", |step| Some(step.latencies.get("all-acknowledged")?.max_ms()? / 1000.0)),
+        line("back after a kill", |step| step.figures.get("killed-live-seconds").copied()),
+    ]
 }
 
 fn values(samples: &[Sample], value: impl Fn(&Sample) -> Option<f64>) -> Vec<(f64, f64)> {
@@ -103,7 +124,7 @@ fn rates(samples: &[Sample], value: impl Fn(&Sample) -> Option<f64>) -> Vec<(f64
     points.windows(2).filter_map(rate).collect()
 }
 
-fn draw(results: &Results, lines: &[Line]) -> Result<String> {
+fn draw(across: &str, edges: &[(f64, &str)], lines: &[Line]) -> Result<String> {
     let mut svg = String::new();
     let all = || lines.iter().flat_map(|(_, points)| points);
     let end = all().map(|(at, _)| *at).fold(1.0, f64::max);
@@ -121,13 +142,13 @@ fn draw(results: &Results, lines: &[Line]) -> Result<String> {
             .configure_mesh()
             .light_line_style(WHITE)
             .bold_line_style(RGBColor(225, 225, 225))
-            .x_desc("seconds")
+            .x_desc(across)
             .draw()
             .map_err(|error| wrong(&error))?;
-        for step in &results.steps {
-            let edge = [(step.began_seconds, 0.0), (step.began_seconds, top)];
+        for (at, name) in edges {
+            let edge = [(*at, 0.0), (*at, top)];
             chart.draw_series(LineSeries::new(edge, RGBColor(160, 160, 160))).map_err(|error| wrong(&error))?;
-            let name = Text::new(step.name.clone(), (step.began_seconds, top * 0.97), ("sans-serif", 11));
+            let name = Text::new((*name).to_owned(), (*at, top * 0.97), ("sans-serif", 11));
             chart.draw_series([name]).map_err(|error| wrong(&error))?;
         }
         for ((name, points), colour) in lines.iter().zip(COLOURS.into_iter().cycle()) {

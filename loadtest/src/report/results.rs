@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::beside;
 use crate::latency::Latency;
 use crate::profile::{HeapProfile, StepProfile};
 use crate::scenario::{Scenario, Threshold};
@@ -30,6 +31,12 @@ pub struct Results {
     pub drivers: u32,
     /// The steps, in order.
     pub steps: Vec<StepResult>,
+    /// What the hub was compared with: the floor, and the alternative at growing sizes. Their times are since comparing began.
+    #[serde(default)]
+    pub beside: Vec<StepResult>,
+    /// Where the alternative was not taken further; `None` where it did everything that was asked.
+    #[serde(default)]
+    pub stopped: Option<Stopped>,
     /// What was used and counted, twice a second.
     pub samples: Vec<Sample>,
     /// Where the hub's CPU time went, by step, where that was asked for.
@@ -57,6 +64,17 @@ pub struct Machine {
     pub memory_bytes: u64,
     /// The kernel's release.
     pub kernel: String,
+}
+
+/// Where the alternative was not taken further.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Stopped {
+    /// With how many clusters.
+    pub clusters: u32,
+    /// Why, for people.
+    pub why: String,
+    /// False where the run had no more time for it.
+    pub is_limit: bool,
 }
 
 /// What one step measured.
@@ -139,16 +157,11 @@ pub struct Verdict {
 impl Results {
     /// Collects the figures of all steps, and judges them.
     pub(crate) fn judge(&mut self) {
-        for step in &self.steps {
-            for (name, value) in &step.figures {
-                self.figures.insert(format!("{}.{name}", step.name), *value);
-            }
-            for (name, latency) in &step.latencies {
-                for (figure, value) in latency_figures(name, latency) {
-                    self.figures.insert(format!("{}.{figure}", step.name), value);
-                }
-            }
+        for step in self.steps.iter().chain(&self.beside) {
+            self.figures.extend(step.named_figures().map(|(name, value)| (format!("{}.{name}", step.name), value)));
         }
+        let compared = beside::figures(self);
+        self.figures.extend(compared);
         self.verdicts = self
             .scenario
             .thresholds
@@ -171,6 +184,14 @@ impl Results {
     #[must_use]
     pub fn failed(&self) -> Vec<&Verdict> {
         self.verdicts.iter().filter(|verdict| !verdict.holds).collect()
+    }
+}
+
+impl StepResult {
+    /// Returns all figures, those of latencies included.
+    pub(super) fn named_figures(&self) -> impl Iterator<Item = (String, f64)> {
+        let latencies = self.latencies.iter().flat_map(|(name, latency)| latency_figures(name, latency));
+        self.figures.iter().map(|(name, value)| (name.clone(), *value)).chain(latencies)
     }
 }
 

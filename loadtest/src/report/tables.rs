@@ -20,7 +20,7 @@ pub(super) fn hub(results: &Results) -> String {
 
 /// Returns a table of each step: its latencies, then its figures.
 pub(super) fn steps(results: &Results) -> Vec<Table> {
-    results.steps.iter().map(step).collect()
+    results.steps.iter().chain(&results.beside).map(step).collect()
 }
 
 fn step(step: &StepResult) -> Table {
@@ -59,7 +59,10 @@ pub(super) fn wanted(figure: &str, threshold: &Threshold) -> String {
 
 /// Shows a figure by what its name says it is.
 pub(super) fn shown(name: &str, value: f64) -> String {
-    if name.ends_with("hub-bytes-per-cluster") {
+    if name.contains(".ratio.") {
+        return format!("{} x", number(value));
+    }
+    if name.ends_with("bytes-per-cluster") {
         return format!("{} KiB", number(value / 1024.0));
     }
     if name.ends_with("-bytes") {
@@ -68,7 +71,7 @@ pub(super) fn shown(name: &str, value: f64) -> String {
     if name.ends_with("-seconds") {
         return format!("{} s", number(value));
     }
-    if name.contains("-ms.") {
+    if name.contains("-ms.") || name.contains("-ms-") {
         return format!("{} ms", number(value));
     }
     number(value)

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::compare::{cautions, differences};
-use super::results::{Machine, ProcessSample, Sample, StepResult};
+use super::results::{Machine, ProcessSample, Sample, StepResult, Stopped};
 use super::*;
 use crate::latency::Latency;
 use crate::scenario::Scenario;
@@ -42,6 +42,8 @@ fn results() -> Results {
         samples: (0..5).map(|second| sample(f64::from(second))).collect(),
         profiles: Vec::new(),
         heap: None,
+        beside: Vec::new(),
+        stopped: None,
         figures: BTreeMap::new(),
         verdicts: Vec::new(),
         defects: Vec::new(),
@@ -103,4 +105,29 @@ fn two_runs_differ_by_ratio() {
     let found = differences(&before, &after, 5.0);
     assert_eq!((found.len(), found[0].ratio), (1, Some(2.0)));
     assert_eq!(cautions(&before, &after), ["the runs differ in the clusters: 10 and 20"]);
+}
+
+#[test]
+fn the_hub_is_compared_by_ratio() {
+    let mut results = results();
+    let beside = |name: &str, live: f64| StepResult {
+        name: name.into(),
+        figures: BTreeMap::from([("live-seconds".into(), live)]),
+        ..StepResult::default()
+    };
+    results.beside = vec![beside("floor", 0.5), beside("alternative-5", 1.0), beside("alternative-8", 60.0)];
+    results.stopped = Some(Stopped { clusters: 8, why: "it took longer than 60 s".into(), is_limit: true });
+    results.judge();
+    let figure = |name: &str| results.figures.get(name).copied();
+    assert_eq!(figure("floor.ratio.start.live-seconds"), Some(5.0));
+    assert_eq!(figure("alternative.ratio.start.live-seconds"), Some(2.5), "by the largest size that it went through");
+    assert_eq!(figure("alternative.clusters"), Some(5.0));
+    assert_eq!(figure("alternative.stopped-at-clusters"), Some(8.0));
+    assert_eq!(figure("alternative-8.live-seconds"), Some(60.0));
+    let text = markdown::report(&results).expect("a report");
+    assert!(text.contains("| start.live-seconds | 2.5 s | 0.5 s | 5 x | 1 s | 2.5 x |"), "{text}");
+    assert!(text.contains("stops at 8 clusters: it took longer than 60 s."), "{text}");
+    assert!(text.contains("flatter it"), "a smaller alternative is no fair one: {text}");
+    let again = html::page(&results).expect("draw");
+    assert!(again.contains("The alternative: seconds, by clusters"), "its growth is drawn");
 }

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::drive::{Answer, Numbered, Order};
-use crate::scenario::Share;
+use crate::scenario::{Scenario, Share};
 
 /// Answers that are waited for, by number; `None` once the driver says nothing any more.
 type Waiting = Arc<Mutex<Option<BTreeMap<u64, oneshot::Sender<Answer>>>>>;
@@ -133,6 +133,12 @@ async fn hear(output: ChildStdout, waiting: Waiting) {
 /// Tells every driver to do the same, and waits for all.
 pub(super) async fn order_all(drivers: &[Driver], order: &Order, patience: Duration) -> Result<Vec<Answer>> {
     try_join_all(drivers.iter().map(|driver| driver.order(order.clone(), patience))).await
+}
+
+/// Starts as many drivers as a scenario wants for its clusters; they have none yet.
+pub(super) fn start_drivers(scenario: &Scenario, clusters: u32) -> Result<Vec<Driver>> {
+    let count = scenario.fleet.drivers(u64::from(clusters)).min(u64::from(clusters));
+    (0..count).map(|_| Driver::start()).collect()
 }
 
 /// Shares clusters out: each driver gets as many consecutive numbers as the others, or one more.

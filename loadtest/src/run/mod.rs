@@ -3,6 +3,7 @@
 //! Owns the order of things: the hub, the drivers, the steps, and what is read meanwhile. The clusters run in driver processes
 //! ([`crate::drive`]), so that this one has time to measure; the report is [`crate::report`]'s.
 
+mod beside;
 mod coming;
 mod drivers;
 mod hostile;
@@ -32,13 +33,14 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 
-use self::drivers::{Driver, order_all, shares};
+use self::drivers::{Driver, order_all, shares, start_drivers};
 use self::hub::HubUnderTest;
 pub use self::options::RunOptions;
 use self::options::{Output, read_scenario};
 use self::probes::{Booked, ProbeLog};
 use self::profiling::Profiling;
 use self::sampler::Samples;
+use crate::alternative::Programs;
 use crate::drive::{Answer, Order, StartOrder};
 use crate::fixture::OWN_WORKSPACE;
 use crate::fleet;
@@ -46,6 +48,8 @@ use crate::hostile as hostile_peers;
 use crate::report;
 use crate::report::results::{FORMAT, Machine, Results, StepResult};
 use crate::scenario::{END, HUB, START, Scenario};
+
+pub use self::beside::floor_alone;
 
 /// How long what is under way at the end may take.
 const DRAINS_WITHIN: Duration = Duration::from_secs(90);
@@ -120,12 +124,22 @@ pub(crate) async fn run_and_report(options: &RunOptions) -> Result<Results> {
         options.target.is_none() || scenario.hub.processes == 1,
         "[hub] of the scenario says how many processes the run starts, and it starts none with --target: take the section away"
     );
+    ensure!(
+        options.target.is_none() || scenario.compare.is_empty(),
+        "section compare: it compares on one machine, and the hub of --target may be on another: leave one of both out"
+    );
+    let find = |_| Programs::find(options.etcd.as_deref().unwrap_or(Path::new("etcd")), &options.kube_apiserver);
+    let programs = scenario.compare.alternative.as_ref().map(find).transpose()?;
     let began_at = jiff::Timestamp::now();
     let out = options.out.clone().unwrap_or_else(|| {
         PathBuf::from("loadtest-results").join(format!("{}-{}", scenario.name, began_at.strftime("%Y%m%d-%H%M%S")))
     });
     std::fs::create_dir_all(&out).with_context(|| format!("make {}", out.display()))?;
-    let (mut results, outcome) = carry_out(scenario, options, &out, began_at.to_string()).await?;
+    let (mut results, mut outcome) = carry_out(scenario, options, &out, began_at.to_string()).await?;
+    if outcome.is_ok() {
+        let comparing = beside::measure(&mut results, programs.as_ref(), &out);
+        outcome = unless_stopped(comparing).await;
+    }
     results.judge();
     if let Err(error) = &outcome {
         results.defects.push(format!("the run broke off: {error:#}"));
@@ -164,8 +178,7 @@ async fn carry_out(
     sampler::counters(&hub).await.context("read the hub's counters: correct --metrics, or leave it out")?;
     let addons = scenario.fleet.addons.draw(&mut scenario.random(CATALOGUE));
     let addons = u32::try_from(addons).context("count addons")?;
-    let count = scenario.fleet.drivers(u64::from(clusters)).min(u64::from(clusters));
-    let drivers = Arc::new((0..count).map(|_| Driver::start()).collect::<Result<Vec<_>>>()?);
+    let drivers = Arc::new(start_drivers(&scenario, clusters)?);
     let mut run = Run {
         scenario,
         hub: Arc::clone(&hub),
@@ -186,14 +199,7 @@ async fn carry_out(
         profiling,
     };
     let mut steps = Vec::new();
-    let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
-    let outcome = tokio::select! {
-        outcome = run.steps(clusters, &mut steps) => outcome,
-        stopped = tokio::signal::ctrl_c() => {
-            stopped.context("listen for Ctrl-C").and_then(|()| bail!("stopped by its user"))
-        }
-        _ = terminate.recv() => Err(anyhow!("told to stop")),
-    };
+    let outcome = unless_stopped(run.steps(clusters, &mut steps)).await;
     run.live.end();
     run.put_down_probes(&mut steps);
     let mut results = Results {
@@ -208,6 +214,8 @@ async fn carry_out(
         samples: run.samples.all(),
         profiles: Vec::new(),
         heap: None,
+        beside: Vec::new(),
+        stopped: None,
         figures: BTreeMap::new(),
         verdicts: Vec::new(),
         defects: std::mem::take(&mut run.defects),
@@ -221,6 +229,18 @@ async fn carry_out(
     }
     profiling.finish(&mut results);
     Ok((results, outcome))
+}
+
+/// Works until Ctrl-C or SIGTERM, which are an error.
+async fn unless_stopped(work: impl Future<Output = Result<()>>) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+    tokio::select! {
+        outcome = work => outcome,
+        stopped = tokio::signal::ctrl_c() => {
+            stopped.context("listen for Ctrl-C").and_then(|()| bail!("stopped by its user"))
+        }
+        _ = terminate.recv() => Err(anyhow!("told to stop")),
+    }
 }
 
 fn machine() -> Machine {

@@ -28,9 +28,12 @@ pub struct RunOptions {
     /// The hub's program, where the run starts it itself; by default the one beside this.
     #[arg(long, value_name = "PROGRAM", conflicts_with = "target")]
     pub(super) hub: Option<PathBuf>,
-    /// etcd's program, below a hub of several processes; by default the one on PATH.
+    /// etcd's program, below a hub of several processes or the API server that the scenario compares with; by default the one on PATH.
     #[arg(long, value_name = "PROGRAM", conflicts_with = "target")]
     pub(super) etcd: Option<PathBuf>,
+    /// The API server's program, where the scenario compares with the alternative; by default the one on PATH.
+    #[arg(long, value_name = "PROGRAM", default_value = "kube-apiserver", conflicts_with = "target")]
+    pub(super) kube_apiserver: PathBuf,
     /// Also tells where the hub's CPU time went in each step: its process is sampled by perf. Needs perf, and a hub with symbols.
     #[arg(long, conflicts_with = "target")]
     pub(super) profile: bool,

@@ -1,9 +1,12 @@
-//! What a process uses, as Linux tells it.
+//! Processes that end with this one, and what a process uses, as Linux tells it.
 
 use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use tokio::process::Command;
 
 /// What a process used so far, and has now.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -44,4 +47,18 @@ pub(crate) fn resident_bytes(process: u32) -> Result<u64> {
 
 fn read_proc(process: u32, file: &str) -> Result<String> {
     fs::read_to_string(format!("/proc/{process}/{file}")).with_context(|| format!("read /proc/{process}/{file}"))
+}
+
+/// Prepares a program that ends with this process, however this ends: setpriv asks the kernel for that and becomes the program. It is
+/// killed when its handle is dropped.
+pub(crate) fn tied_command(program: &Path) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "--"]).arg(program).kill_on_drop(true);
+    command
+}
+
+/// Returns an address on loopback that nobody listens at just now.
+pub(crate) fn free_address() -> Result<SocketAddr> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("find a free port")?;
+    listener.local_addr().context("find a free port")
 }

@@ -2,6 +2,7 @@
 //!
 //! Owns the format and its checks. Every range is drawn from the scenario's seed, so that a run can be repeated.
 
+mod compare;
 mod crew;
 mod fleet;
 mod hub;
@@ -15,6 +16,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use serde::{Deserialize, Serialize};
 
+pub use compare::{ALTERNATIVE, AlternativeSpec, Compare, FLOOR};
 pub use crew::HostileCrew;
 pub use fleet::{DrawnCluster, FleetSpec, Heavy, Share, Slow};
 pub use hub::{HubSpec, Which};
@@ -46,6 +48,9 @@ pub struct Scenario {
     /// being compared, which is `end`.
     #[serde(default, rename = "step")]
     pub steps: Vec<Step>,
+    /// What the figures are compared with.
+    #[serde(default, skip_serializing_if = "Compare::is_empty")]
+    pub compare: Compare,
     /// What figures have to be, by `step.figure`.
     #[serde(default)]
     pub thresholds: BTreeMap<String, Threshold>,
@@ -117,7 +122,8 @@ impl Scenario {
         self.fleet.check()?;
         self.hub.check(&self.steps)?;
         self.check_steps()?;
-        let mut names = BTreeSet::new();
+        self.compare.check()?;
+        let mut names: BTreeSet<String> = self.compare.names().into_iter().map(str::to_owned).collect();
         for name in self.step_names() {
             if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
                 return wrong(format!("step {name:?}: use letters, digits and dashes"));

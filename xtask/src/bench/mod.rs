@@ -1,21 +1,20 @@
 //! `cargo xtask bench`: what a hub costs and how quick it is, and what an agent costs on a real cluster.
 //!
-//! Owns starting what is measured. The simulated fleet and the bare floor are measured by `starling-loadtest bench`; the
+//! Owns starting what is measured. The simulated fleet and the bare floor are measured by `starling-loadtest run`; the
 //! agent on a real cluster here. No time is asserted: figures are printed with their spread, and as ratios in one run.
 
 mod kubernetes;
 mod real;
 mod watcher;
 
-use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 use serde_json::Value;
-use starling_harness::{Hub, HubOptions, StarlingPrograms};
+use starling_harness::StarlingPrograms;
 
 use crate::build;
 
@@ -81,28 +80,19 @@ fn print_line(arguments: &BenchArguments, line: serde_json::Map<String, Value>) 
     }
 }
 
-/// Measures a hub of its own with simulated clusters; the table is the program's.
+/// Carries a scenario out on a hub of its own; the tables are the load test's.
 fn simulated(programs: &StarlingPrograms, folder: &Path, clusters: u32) -> Result<Value> {
-    let hub = start_hub(programs, folder)?;
-    let process = hub.process().id().context("the hub ended")?;
     let mut bench = Command::new(programs.path("starling-loadtest"));
     bench
-        .args(["bench", "-o", "json", "--clusters", &clusters.to_string(), "--hub-pid", &process.to_string()])
-        .arg("--config")
-        .arg(hub.context_file())
+        .arg("run")
+        .arg(build::root().join("loadtest/scenarios/bench.toml"))
+        .args(["-o", "json", "--clusters", &clusters.to_string(), "--hub"])
+        .arg(programs.path("starling-hub"))
+        .arg("--out")
+        .arg(folder)
         .stdin(Stdio::null())
         .stderr(Stdio::inherit());
     let output = bench.output().context("run starling-loadtest")?;
-    if !output.status.success() {
-        bail!("starling-loadtest bench ended with {}\n{}", output.status, hub.process().log_tail());
-    }
-    hub.stop(PATIENCE)?;
+    ensure!(output.status.success(), "starling-loadtest ended with {}", output.status);
     serde_json::from_slice(&output.stdout).context("read the figures of starling-loadtest")
-}
-
-/// Starts a hub over an empty directory.
-fn start_hub(programs: &StarlingPrograms, folder: &Path) -> Result<Hub> {
-    let options = HubOptions::below(folder, "bench");
-    fs::create_dir_all(&options.directory).context("make the fleet's directory")?;
-    Hub::start(programs, &options)
 }

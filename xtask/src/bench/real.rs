@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
-use starling_harness::{Agent, Hub, InstalledBy, StarlingPrograms};
+use starling_harness::{Agent, Hub, HubOptions, InstalledBy, StarlingPrograms};
 use starling_realparts::{ClusterOptions, Etcd, GitServer, ManagedCluster, Program, Programs, wait_for};
 
+use super::PATIENCE;
 use super::watcher::Watcher;
-use super::{PATIENCE, start_hub};
 use crate::build;
 
 /// Times that Flux's word is changed.
@@ -188,6 +188,13 @@ impl Real {
         ])?;
         patched.trim().parse().with_context(|| format!("read the generation {patched:?}"))
     }
+}
+
+/// Starts a hub over an empty directory.
+fn start_hub(programs: &StarlingPrograms, folder: &Path) -> Result<Hub> {
+    let options = HubOptions::below(folder, "bench");
+    fs::create_dir_all(&options.directory).context("make the fleet's directory")?;
+    Hub::start(programs, &options)
 }
 
 /// Returns the CPU time of a process to the nanosecond: the kernel's usual count has hundredths of a second, and an idle

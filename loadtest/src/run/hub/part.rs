@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::process::{Child, Command};
+use tokio::process::Child;
+
+use crate::run::process::tied_command;
 
 /// How long it may take to stop when asked.
 const STOPS_WITHIN: Duration = Duration::from_secs(60);
@@ -36,18 +38,14 @@ impl Part {
         let Self { name, program, log, .. } = self;
         ensure!(program.exists(), "there is no {}: build it, or say where it is", program.display());
         let log = File::options().create(true).append(true).open(log).with_context(|| format!("open {name}'s log"))?;
-        // It ends with this process, however this ends: setpriv asks the kernel for that and becomes the program.
-        let mut command = Command::new("setpriv");
+        let mut command = tied_command(program);
         command
-            .args(["--pdeathsig", "KILL", "--"])
-            .arg(program)
             .args(&self.arguments)
             .stdin(Stdio::null())
             .stdout(log.try_clone().with_context(|| format!("share {name}'s log"))?)
             .stderr(log)
             // Ctrl-C is for the run, which stops this in order.
-            .process_group(0)
-            .kill_on_drop(true);
+            .process_group(0);
         let child =
             command.spawn().with_context(|| format!("start setpriv, which starts {name}: install util-linux"))?;
         *self.child() = Some(child);
