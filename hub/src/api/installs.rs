@@ -19,9 +19,10 @@ impl Admin {
         let fleet = self.fleet();
         let sight = self.sight(caller, &fleet, asked.selector.as_ref(), &asked.assignment).await?;
         let size = page_size(asked.page.as_ref());
+        let clusters = self.select_ids(&fleet, asked.selector.as_ref(), &sight).await?;
         let query = InstallQuery {
-            clusters: self.select_ids(&fleet, asked.selector.as_ref(), &sight).await?,
-            visible: sight.visible(&fleet),
+            visible: sight.visible(&fleet, clusters.as_ref()),
+            clusters,
             assignment: asked.assignment.clone(),
             after: asked.page.as_ref().map(|page| page.token.clone()).unwrap_or_default(),
             // One more than is told, so that it shows whether there is another page.

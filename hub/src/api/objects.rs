@@ -51,9 +51,10 @@ impl Admin {
         sight: &Sight,
     ) -> Result<Option<Filter>, Status> {
         let text = |text: &String| (!text.is_empty()).then(|| text.clone());
+        let clusters = self.select_ids(fleet, asked.selector.as_ref(), sight).await?;
         let mut filter = Filter {
-            clusters: self.select_ids(fleet, asked.selector.as_ref(), sight).await?,
-            visible: sight.visible(fleet),
+            visible: sight.visible(fleet, clusters.as_ref()),
+            clusters,
             kind: text(&asked.kind),
             namespace: text(&asked.namespace),
             name: text(&asked.name),

@@ -1,9 +1,11 @@
 //! What a caller sees of clusters, assignments and what runs for them.
 
-use starling_hub_core::fleet::Fleet;
+use std::collections::BTreeSet;
+
+use starling_hub_core::fleet::{ClusterInput, Fleet};
 use starling_hub_core::index::Visible;
 use starling_hub_core::resources::{InputKey, Kind, PLATFORM_NAMESPACE};
-use starling_model::{ErrorCode, NameError, ResourceName};
+use starling_model::{ClusterId, ErrorCode, NameError, ResourceName};
 use starling_proto::v1;
 use tonic::Status;
 
@@ -32,12 +34,17 @@ impl Sight {
         self.labels.covers(&known.name.namespace, &known.name.name)
     }
 
-    /// Returns what the caller sees for questions about clusters; `None` is everything.
-    pub(super) fn visible(&self, fleet: &Fleet) -> Option<Visible> {
+    /// Returns what the caller sees for questions about clusters, of which only those selected matter, if any are; `None` is
+    /// everything.
+    pub(super) fn visible(&self, fleet: &Fleet, selected: Option<&BTreeSet<ClusterId>>) -> Option<Visible> {
         if self.clusters.is_everywhere() {
             return None;
         }
-        let clusters = fleet.managed_clusters().filter(|cluster| self.covers(&cluster.name()));
+        let clusters: Vec<ClusterInput> = match selected {
+            Some(ids) => ids.iter().filter_map(|id| fleet.cluster(*id)).collect(),
+            None => fleet.managed_clusters().collect(),
+        };
+        let clusters = clusters.into_iter().filter(|cluster| self.covers(&cluster.name()));
         let assignments = fleet.assignments().filter(|assignment| {
             let name = &assignment.record.name;
             self.assignments.covers(&name.namespace, &name.name)

@@ -56,7 +56,7 @@ impl Admin {
 
     async fn numbers(&self, caller: &Caller, fleet: &Fleet, clusters: &Reach) -> Result<Numbers, Status> {
         let sight = self.faint_sight(caller, fleet, None, None).await?;
-        let visible = sight.visible(fleet);
+        let visible = sight.visible(fleet, None);
         if clusters.is_everywhere() && visible.is_none() {
             let Gathered { value: overview, unanswered } = self.parts.gather.overview().await;
             let unanswered = unanswered.into_iter().collect();
