@@ -1,13 +1,13 @@
 //! From scans of the directory to the steward, one at a time, and again when the hold ends.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use starling_hub_core::fleet::Fleet;
 use starling_hub_core::resources::InputKey;
-use starling_hub_core::steward::{Answer, Refusal, Request, SourceFile, SyncFiles, Synced};
+use starling_hub_core::steward::{Answer, Refusal, Request, SourceFile, SyncFiles, Synced, with_names_kept};
 use starling_model::ErrorCode;
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard, mpsc, watch};
 use tokio::time::Instant;
@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const LOOK: Duration = Duration::from_millis(100);
 
 /// How often everything is handed over although little of it changed: whatever the changed files alone did not tell is told then.
-const WHOLE: Duration = Duration::from_secs(60);
+const WHOLE: Duration = Duration::from_secs(40);
 
 /// How often a scan that has become old while it waited for its turn is made again before it keeps others waiting.
 const POLITE: usize = 4;
@@ -158,7 +158,7 @@ impl Sync {
     /// The steward refuses.
     pub async fn turn(&self, actor: &str, documents: Vec<InputKey>) -> Result<Turn<'_>, Refusal> {
         let turn = Turn { sync: self, _turn: self.turn.write().await };
-        if !self.read_documents(actor, documents).await? {
+        if !self.read_documents(actor, documents, false).await? {
             turn.whole(actor).await?;
         }
         Ok(turn)
@@ -237,12 +237,14 @@ impl Sync {
             None => false,
         };
         if !is_done {
-            self.forget();
+            let before = self.taken().take().map(|taken| taken.files);
             let (files, is_listed) = (inputs.files.clone(), inputs.unlisted.is_empty());
             if let Answer::Synced(synced) = self.parts.steward.submit(actor, Request::SyncInputs(inputs)).await? {
                 let whole = Instant::now();
                 let since = Arc::clone(&self.parts.fleet.borrow());
-                *self.taken() = (is_listed && synced.problems.is_empty()).then_some(Taken { files, since, whole });
+                let files = with_names_kept(before.as_ref(), files);
+                let files = files.filter(|_| is_listed && synced.problems.is_empty());
+                *self.taken() = files.map(|files| Taken { files, since, whole });
                 self.parts.problems.replace_untaken(synced.problems);
             }
         }
@@ -255,17 +257,25 @@ impl Sync {
         Ok(Reading::Settled)
     }
 
-    /// Reads the files of some documents and hands them over, for whoever has the turn; false if that is not enough.
-    async fn read_documents(&self, actor: &str, documents: Vec<InputKey>) -> Result<bool, Refusal> {
+    /// Reads the files of some documents and hands over those that differ from what is known of them, or all that were edited, for
+    /// whoever has the turn; false if that is not enough.
+    async fn read_documents(&self, actor: &str, documents: Vec<InputKey>, edited: bool) -> Result<bool, Refusal> {
         let noticed = Instant::now();
         let Some(directory) = self.parts.directory.clone() else { return Ok(false) };
         if documents.is_empty() || self.taken().is_none() || self.parts.hold.reason().is_some() {
             return Ok(false);
         }
-        let reading = tokio::task::spawn_blocking(move || directory.read(&directory.places_of(&documents)?));
+        let reading = tokio::task::spawn_blocking(move || {
+            let read = directory.read(&directory.places_of(&documents)?)?;
+            let named = read.values().flat_map(|content| &content.documents).map(|(_, resource)| resource.key());
+            let named: BTreeSet<InputKey> = named.collect();
+            // One that is not where it was may be somewhere else by now.
+            documents.iter().all(|key| named.contains(key)).then_some(read)
+        });
         let Ok(Some(read)) = reading.await else { return Ok(false) };
         let changed = self.taken().as_ref().map(|taken| {
-            let changed = read.into_iter().filter(|(file, content)| taken.files.get(file) != Some(content)).collect();
+            let is_known = |file: &String, content| taken.files.get(file) == Some(content);
+            let changed = read.into_iter().filter(|(file, content)| edited || !is_known(file, content)).collect();
             SyncFiles::of(changed, &taken.files, Arc::clone(&taken.since))
         });
         let Some(changed) = changed else { return Ok(false) };
@@ -282,10 +292,12 @@ impl Sync {
         all: Option<BTreeMap<String, Arc<SourceFile>>>,
     ) -> Result<bool, Refusal> {
         if changed.files.is_empty() {
-            return Ok(true);
+            let fleet = Arc::clone(&self.parts.fleet.borrow());
+            let touched = fleet.documents_touched_since(&changed.since).filter(|_| fleet.era() == changed.since.era());
+            return Ok(touched.is_some_and(|touched| touched.is_empty()));
         }
         // Until it is known what became of them.
-        let Some(mut taken) = self.taken().take() else { return Ok(false) };
+        let Some(taken) = self.taken().take() else { return Ok(false) };
         let files = changed.files.clone();
         let Synced { problems, .. } = match self.parts.steward.submit(actor, Request::SyncFiles(changed)).await {
             Ok(Answer::Synced(synced)) => synced,
@@ -294,12 +306,16 @@ impl Sync {
             Err(refusal) => return Err(refusal),
         };
         if problems.is_empty() {
-            match all {
-                Some(all) => taken.files = all,
-                None => taken.files.extend(files),
-            }
-            taken.since = Arc::clone(&self.parts.fleet.borrow());
-            *self.taken() = Some(taken);
+            let kept = match all {
+                Some(all) => with_names_kept(Some(&taken.files), all),
+                None => with_names_kept(Some(&taken.files), files).map(|files| {
+                    let mut all = taken.files;
+                    all.extend(files);
+                    all
+                }),
+            };
+            let since = Arc::clone(&self.parts.fleet.borrow());
+            *self.taken() = kept.map(|files| Taken { files, since, whole: taken.whole });
         }
         self.parts.problems.replace_untaken(problems);
         Ok(true)
@@ -340,7 +356,7 @@ impl Turn<'_> {
     /// # Errors
     /// The steward refuses.
     pub async fn now(&self, actor: &str, documents: Vec<InputKey>) -> Result<(), Refusal> {
-        if !self.sync.read_documents(actor, documents).await? {
+        if !self.sync.read_documents(actor, documents, true).await? {
             self.sync.read(actor, None).await?;
         }
         Ok(())

@@ -307,7 +307,7 @@ mod tests {
         let mut fleet = SimulatedFleet { clusters, members, ended: Vec::new() };
         let mut ended = fleet.stop_agents().await;
         ended.sort();
-        assert!(ended.len() == 2 && ended[0].contains("panicked") && ended[1] == "refused", "{ended:?}");
+        assert!(ended.len() == 2 && ended[0] == "refused" && ended[1].contains("panicked"), "{ended:?}");
         assert!(fleet.stop_agents().await.is_empty(), "each is told once");
     }
 }

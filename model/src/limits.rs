@@ -62,7 +62,7 @@ impl Limits {
         batch_bytes: 4 * 1024,
         message_bytes: 4 * 1024 * 1024,
         text_bytes: 1024,
-        messages_per_second: 200,
+        messages_per_second: 400,
         bytes_per_second: 4 * 1024 * 1024,
         labels: 64,
     };

@@ -11,6 +11,7 @@ use crate::planner;
 use crate::resources::{InputKey, Kind, Resource};
 use crate::steward::{
     Answer, Context, Decision, Entropy, Heard, Refusal, Request, SourceFile, SyncFiles, SyncInputs, Synced, decide,
+    with_names_kept,
 };
 
 pub(crate) const FLEET: &str = "demo";
@@ -90,8 +91,10 @@ impl Hub {
         }
         match self.ask(&request) {
             Ok(Answer::Synced(synced)) => {
-                let is_clean = synced.problems.is_empty() && self.unlisted.is_empty();
-                self.clean = is_clean.then(|| Clean { files: self.files.clone(), since: self.fleet.clone().into() });
+                let before = self.clean.take().map(|clean| clean.files);
+                let files = with_names_kept(before.as_ref(), self.files.clone());
+                let files = files.filter(|_| synced.problems.is_empty() && self.unlisted.is_empty());
+                self.clean = files.map(|files| Clean { files, since: self.fleet.clone().into() });
                 synced
             }
             other => panic!("a sync answers otherwise: {other:?}"),

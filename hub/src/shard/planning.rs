@@ -2,14 +2,15 @@
 //!
 //! Owns when a plan is computed and to whom a new one is told. Does not own what it says (the planner does).
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use starling_hub_core::enrolment::{Admission, admit};
 use starling_hub_core::fleet::Fleet;
 use starling_hub_core::planner;
-use starling_model::{Fence, Millis};
+use starling_model::{ClusterId, Fence, Millis};
 use starling_telemetry::{TRACE, context};
 use tracing::Span;
 
@@ -32,6 +33,9 @@ pub(crate) struct Progress {
     verified: RwLock<Option<Fence>>,
     /// Uptime when the planner last had applied all that it knew of.
     refreshed: AtomicU64,
+    /// Clusters that were planned from a newer fleet than that. What passes compare need not tell of what was only in between, and
+    /// so these are planned in the next pass in any case.
+    ahead: Mutex<BTreeSet<ClusterId>>,
 }
 
 impl Progress {
@@ -46,6 +50,14 @@ impl Progress {
     fn verify(&self, fence: Option<Fence>, uptime: Millis) {
         *self.verified.write().unwrap_or_else(PoisonError::into_inner) = fence;
         self.refresh(uptime);
+    }
+
+    fn note_ahead(&self, cluster: ClusterId) {
+        self.ahead.lock().unwrap_or_else(PoisonError::into_inner).insert(cluster);
+    }
+
+    fn take_ahead(&self) -> BTreeSet<ClusterId> {
+        std::mem::take(&mut self.ahead.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn refresh(&self, uptime: Millis) {
@@ -86,10 +98,10 @@ impl Shard {
 
     /// Brings every cluster from one fleet to the next, then lets the position advance for all.
     async fn pass(&self, old: Option<&Fleet>, fleet: &Fleet) {
-        let affected = old.map_or(Affected::All, |old| affected(old, fleet));
-        let clusters = match &affected {
+        let ahead = self.progress.take_ahead();
+        let clusters = match old.map_or(Affected::All, |old| affected(old, fleet)) {
             Affected::All => self.clusters(),
-            Affected::Some(ids) => ids.iter().filter_map(|id| self.cluster(id)).collect(),
+            Affected::Some(ids) => ids.union(&ahead).filter_map(|id| self.cluster(id)).collect(),
         };
         let span = self.trace_pass(old, fleet, clusters.len());
         let trace: Arc<str> = context::of(&span).into();
@@ -139,6 +151,9 @@ impl Shard {
         // Read under the cluster's lock, so that no older plan replaces a newer one.
         let fleet = self.fleet();
         self.plan_into(cluster, state, &fleet, &Arc::default());
+        if !self.has_planned(fleet.position()) {
+            self.progress.note_ahead(cluster.id);
+        }
         // The same plan is right at this position too, which no pass has said for a cluster that it did not see.
         if let Some(assigned) = &state.assigned {
             let (plan, digest, trace) = (Arc::clone(&assigned.plan), assigned.digest, Arc::clone(&assigned.trace));

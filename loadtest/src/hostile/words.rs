@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use starling_model::limits::LARGEST_BATCH_BYTES;
 use starling_model::{ClusterId, Limits};
 use starling_proto::v1;
 use starling_proto::v1::connect_request::Message;
@@ -9,10 +10,10 @@ use starling_proto::v1::connect_request::Message;
 use crate::fleet;
 
 /// Statuses of one batch of a flood: small, so that it is their number that counts.
-pub(super) const FLOOD_BATCH: u64 = 10;
+pub(super) const FLOOD_BATCH: u64 = 7;
 
 /// Statuses of one part of a snapshot that does not end: nearly as large as it may be.
-pub(super) const SNAPSHOT_PART: u64 = 100;
+pub(super) const SNAPSHOT_PART: u64 = 7;
 
 /// Wraps a message.
 pub(super) fn message(message: Message) -> v1::ConnectRequest {
@@ -44,7 +45,7 @@ pub(super) fn hello(name: &str, newest_fence: Option<v1::Fence>) -> v1::ConnectR
 /// Returns what is wrong in one of several ways, in turn.
 pub(super) fn junk(turn: usize) -> Vec<v1::ConnectRequest> {
     let limits = Limits::DEFAULT;
-    let (whole, piece) = (limits.message_bytes as usize, limits.batch_bytes as usize);
+    let (whole, piece) = (limits.message_bytes as usize, LARGEST_BATCH_BYTES as usize);
     match turn % 6 {
         // Many pieces of one message that never ends.
         0 => (0..=whole / piece).map(|_| fragment(piece, false)).collect(),
@@ -141,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_batch_is_within_the_limits_so_that_only_its_pace_is_wrong() {
-        let names = u64::MAX - SNAPSHOT_PART..u64::MAX;
+        let names = u64::MAX - SNAPSHOT_PART.max(FLOOD_BATCH)..u64::MAX;
         let batch = statuses(u64::MAX, v1::BatchKind::Delta, names);
         assert!(batch.encoded_len() <= Limits::DEFAULT.batch_bytes as usize, "{}", batch.encoded_len());
     }

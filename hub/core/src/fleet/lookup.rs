@@ -1,5 +1,6 @@
 //! Lookups in a fleet.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -82,8 +83,8 @@ impl Fleet {
         }
     }
 
-    /// Returns the ManagedCluster of an identity: of several documents that claim it the one that is not missing, then
-    /// the oldest, then the first by name.
+    /// Returns the ManagedCluster of an identity: of several documents that claim it the one that is not missing or
+    /// is so last, then the oldest, then the first by name.
     #[must_use]
     pub fn cluster(&self, id: ClusterId) -> Option<ClusterInput> {
         first_claim(id, self.claims.get(&id)?)
@@ -374,5 +375,7 @@ fn first_record(claims: &BTreeMap<InputKey, Arc<InputRecord>>) -> Option<&Arc<In
     if claims.len() == 1 {
         return claims.values().next();
     }
-    claims.iter().min_by_key(|(key, record)| (record.missing.is_some(), record.since, *key)).map(|(_, record)| record)
+    // Of several that are all missing, the cluster is called as it was called last.
+    let order = |key, record: &InputRecord| (record.missing.is_some(), Reverse(record.missing), record.since, key);
+    claims.iter().min_by(|one, other| order(one.0, one.1).cmp(&order(other.0, other.1))).map(|(_, record)| record)
 }

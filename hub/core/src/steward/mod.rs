@@ -41,6 +41,7 @@ pub use evidence::{Evidence, SourceDeleted, SourceDeletion};
 pub use join::{Join, Renew, SeeCluster};
 pub use objects::{SourceObject, SyncObjects};
 pub use ring::{UpdateRing, first_epoch};
+pub use sync::with_names_kept;
 pub use token::{CreateJoinToken, RevokeJoinToken};
 
 /// What somebody asks the steward.

@@ -47,12 +47,19 @@ pub(super) fn decide_files(fleet: &Fleet, sync: &SyncFiles, context: &mut Contex
     for (found, _) in documents(&sync.files) {
         let key = found.resource.key();
         let (known, deleted) = (fleet.input(&key), fleet.deleted(&key));
-        let files = [
-            known.filter(|record| record.missing.is_none() && record.origin.is_none()).map(|record| &record.file),
-            deleted.map(|record| &record.file),
-        ];
+        let files = known.filter(|record| record.origin.is_none()).map(|record| &record.file);
+        let files = files.into_iter().chain(deleted.map(|record| &record.file));
+        // A cluster that had another name moves only if that name's document is gone.
+        let other_names = match found.resource {
+            Resource::ManagedCluster(cluster) => fleet.claims(cluster.id(fleet.name())).collect(),
+            Resource::Workspace(_) | Resource::Addon(_) | Resource::AddonAssignment(_) | Resource::Tombstone(_) => {
+                Vec::new()
+            }
+        };
+        let other_names = other_names.into_iter().filter(|claim| **claim != key);
+        let mut files = files.chain(other_names.filter_map(|claim| fleet.input(claim)).map(|record| &record.file));
         // Which of two files counts for it depends on both.
-        if let Some(other) = files.into_iter().flatten().find(|file| !sync.files.contains_key(*file)) {
+        if let Some(other) = files.find(|file| !sync.files.contains_key(*file)) {
             return Err(not_enough(&format!("{key} was in {other} before")));
         }
         reading.add(known.map(|record| &**record), deleted.is_some(), found);
@@ -99,6 +106,23 @@ impl SyncFiles {
         files.extend(gone.map(|file| (file.clone(), Arc::default())));
         Some(Self::of(files, before, since))
     }
+}
+
+/// Returns the files of a reading as what they named is to be remembered for the next one, where they were as `before` when they were
+/// read before: a file that cannot be read now names what it named. `None` if that is not known of any.
+#[must_use]
+pub fn with_names_kept(
+    before: Option<&BTreeMap<String, Arc<SourceFile>>>,
+    mut now: BTreeMap<String, Arc<SourceFile>>,
+) -> Option<BTreeMap<String, Arc<SourceFile>>> {
+    for (file, content) in now.iter_mut().filter(|(_, content)| content.unreadable) {
+        let known = before?.get(file)?;
+        let named: BTreeSet<Name<'_>> = content.documents.iter().map(|(_, resource)| Name::of(resource)).collect();
+        let others = known.documents.iter().filter(|(_, resource)| !named.contains(&Name::of(resource)));
+        let documents = content.documents.iter().chain(others).cloned().collect();
+        *content = Arc::new(SourceFile { documents, unreadable: true });
+    }
+    Some(now)
 }
 
 fn not_enough(why: &str) -> Refusal {

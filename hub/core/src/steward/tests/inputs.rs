@@ -272,3 +272,39 @@ fn changed_files_are_enough_unless_another_file_or_decision_has_a_say() {
     let (_, refused) = decide(&mut hub);
     assert_eq!(refused.expect_err("its document is still there").code, ErrorCode::Conflict);
 }
+
+#[test]
+fn a_cluster_that_moves_to_another_file_loses_its_old_name_whenever_its_new_one_is_read() {
+    let mut hub = with_assignment();
+    let id = hub.id("edge-000");
+    hub.write("ops.yaml", &workspace("ops"));
+    hub.sync();
+    // As a scan sees it while the new file is still being written.
+    hub.files.remove("clusters/edge-000.yaml");
+    hub.files.insert("moved.yaml".to_owned(), SourceFile { unreadable: true, ..SourceFile::default() }.into());
+    hub.sync();
+    hub.write("moved.yaml", &cluster_in("ops", "edge-000", "env: prod", &format!("{{id: {id}}}")));
+    let changed = hub.changed();
+    let of_changed = changed.map(|changed| hub.decide(&Request::SyncFiles(changed)).map(drop));
+    assert!(of_changed.is_none_or(|decided| decided.is_err_and(|refusal| refusal.code == ErrorCode::Conflict)));
+    hub.sync();
+    let claims: Vec<String> = hub.fleet.claims(id).map(|key| key.qualified()).collect();
+    assert_eq!(claims, ["ops/edge-000"]);
+}
+
+#[test]
+fn a_file_that_cannot_be_read_for_a_while_still_names_what_it_named() {
+    let mut hub = with_assignment();
+    let both = [cluster("one", "env: prod"), cluster("two", "env: prod")].join("\n---\n");
+    hub.write("pair.yaml", &both);
+    hub.sync();
+    hub.files.insert("pair.yaml".to_owned(), SourceFile { unreadable: true, ..SourceFile::default() }.into());
+    hub.sync();
+    hub.write("pair.yaml", &cluster("one", "env: prod"));
+    let changed = hub.changed().expect("what it named is known");
+    let decision = hub.decide(&Request::SyncFiles(changed)).expect("enough");
+    assert_eq!(decision.changes.len(), 1, "the other one is missing");
+    hub.sync();
+    let two = hub.fleet.input(&key(Kind::ManagedCluster, "dev", "two")).expect("it stays");
+    assert!(two.missing.is_some());
+}
