@@ -274,7 +274,7 @@ impl Sync {
         });
         let Ok(Some(read)) = reading.await else { return Ok(false) };
         let changed = self.taken().as_ref().map(|taken| {
-            let is_known = |file: &String, content| taken.files.get(file) == Some(content);
+            let is_known = |file: &String, content: &Arc<SourceFile>| taken.files.get(file) == Some(content);
             let changed = read.into_iter().filter(|(file, content)| edited || !is_known(file, content)).collect();
             SyncFiles::of(changed, &taken.files, Arc::clone(&taken.since))
         });
