@@ -1,5 +1,7 @@
-use starling_model::{Action, BlockedReason, Digest, ErrorCode};
+use starling_model::{Action, BlockedReason, Digest, ErrorCode, Millis};
 
+use crate::change::Change;
+use crate::records::InputRecord;
 use crate::resources::Kind;
 use crate::steward::{Answer, ApplyResources, Delete, Outcome, Request, SourceFile};
 use crate::testing::{Hub, TO_PROD, assignment, cluster, cluster_in, key, workspace, yaml};
@@ -274,19 +276,18 @@ fn changed_files_are_enough_unless_another_file_or_decision_has_a_say() {
 }
 
 #[test]
-fn a_cluster_that_moves_to_another_file_loses_its_old_name_whenever_its_new_one_is_read() {
+fn a_cluster_that_moves_to_another_file_loses_its_old_name() {
     let mut hub = with_assignment();
     let id = hub.id("edge-000");
     hub.write("ops.yaml", &workspace("ops"));
     hub.sync();
-    // As a scan sees it while the new file is still being written.
+    // The old file went before the new one came.
     hub.files.remove("clusters/edge-000.yaml");
-    hub.files.insert("moved.yaml".to_owned(), SourceFile { unreadable: true, ..SourceFile::default() }.into());
     hub.sync();
     hub.write("moved.yaml", &cluster_in("ops", "edge-000", "env: prod", &format!("{{id: {id}}}")));
-    let changed = hub.changed();
-    let of_changed = changed.map(|changed| hub.decide(&Request::SyncFiles(changed)).map(drop));
-    assert!(of_changed.is_none_or(|decided| decided.is_err_and(|refusal| refusal.code == ErrorCode::Conflict)));
+    let changed = hub.changed().expect("the rest is known");
+    let refused = hub.decide(&Request::SyncFiles(changed)).expect_err("its old name is in another file");
+    assert_eq!(refused.code, ErrorCode::Conflict);
     hub.sync();
     let claims: Vec<String> = hub.fleet.claims(id).map(|key| key.qualified()).collect();
     assert_eq!(claims, ["ops/edge-000"]);
@@ -307,4 +308,16 @@ fn a_file_that_cannot_be_read_for_a_while_still_names_what_it_named() {
     hub.sync();
     let two = hub.fleet.input(&key(Kind::ManagedCluster, "dev", "two")).expect("it stays");
     assert!(two.missing.is_some());
+}
+
+#[test]
+fn of_two_names_that_are_both_missing_the_last_one_counts() {
+    let mut hub = with_assignment();
+    let id = hub.id("edge-000");
+    let old = (*hub.fleet.cluster(id).expect("a cluster").record).clone();
+    let renamed = yaml(&cluster_in("dev", "renamed", "env: prod", &format!("{{id: {id}}}")));
+    let new = InputRecord { resource: renamed, since: Millis(u64::MAX), missing: Some(Millis(6)), ..old.clone() };
+    hub.fleet.apply(&Change::PutInput(InputRecord { missing: Some(Millis(5)), ..old }));
+    hub.fleet.apply(&Change::PutInput(new));
+    assert_eq!(hub.fleet.cluster(id).expect("still a cluster").name().name, "renamed");
 }
