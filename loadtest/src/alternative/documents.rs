@@ -93,7 +93,7 @@ pub(crate) fn work_path(cluster: &str) -> String {
 }
 
 pub(super) fn status_path(cluster: &str) -> String {
-    format!("{}/work/status", works_path(cluster))
+    format!("{}/status", work_path(cluster))
 }
 
 /// A watch of one cluster's work that begins with what there is, from the API server's cache.
